@@ -1,0 +1,24 @@
+#include <CLI/CLI.hpp>
+
+#include "app/cli/command.h"
+
+namespace headscope::app {
+
+// One line a command: void declareNAME(CLI::App&, CommonFlags&), defined in app/cli/NAME.cpp.
+
+const std::vector<DeclareCommand>& allCommands() {
+  static const std::vector<DeclareCommand> commands = {
+  };
+  return commands;
+}
+
+void addCommonFlags(CLI::App& command, CommonFlags& flags) {
+  command.add_option("--device", flags.device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}))->capture_default_str();
+  command.add_option("--adapter", flags.adapter, "PEFT adapter folder");
+  command.add_option("--strength", flags.strength, "adapter strength, 0 to 1.5")->check(CLI::Range(0.0, 1.5))->capture_default_str();
+  command.add_option("--image", flags.image, "image for a vision model, PNG or JPEG");
+  command.add_option("--threads", flags.threads, "threads, 0: all cores")->check(CLI::Range(0, 1024))->capture_default_str();
+  command.add_flag("--quiet", flags.isQuiet, "no progress on the terminal");
+}
+
+}  // namespace headscope::app

@@ -1,0 +1,31 @@
+#pragma once
+// The forward pass: one piece of code for every family, written against Backend and Model. Yields a Trace.
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "core/attention/trace.h"
+#include "core/backend/backend.h"
+#include "core/base/job.h"
+#include "core/model/model.h"
+#include "core/model/prompt.h"
+
+namespace headscope::core {
+
+/// Replaces one head's attention in the pass: gets its Q [N, k], K [N, k], V [N, v] and the residual input of the block [N, d]
+/// (normed, as the projections read it) and fills out [N, v].
+using HeadReplacement = std::function<void(HeadRef head, ConstMatrixView query, ConstMatrixView key, ConstMatrixView value,
+                                           ConstMatrixView normedInput, MatrixView out)>;
+
+struct ForwardOptions {
+  int64_t layers = -1;  // run layers 0 .. layers - 1; -1: all
+  std::vector<HeadRef> replacedHeads;  // whose output comes from `replacement`
+  HeadReplacement replacement;
+};
+
+/// Throws Error when the model lacks tensors the pass needs (all listed), the prompt is empty, an id is outside the
+/// vocabulary, or the prompt is longer than learned positions allow; Cancelled when the job was cancelled.
+std::shared_ptr<const Trace> runForward(std::shared_ptr<const Model> model, std::shared_ptr<const Prompt> prompt,
+                                        std::shared_ptr<Backend> backend, const ForwardOptions& options, Job& job);
+
+}  // namespace headscope::core

@@ -1,0 +1,25 @@
+#pragma once
+// DType: how a number is stored in a checkpoint. Arithmetic is float32 (double where a header says so).
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace headscope::core {
+
+enum class DType : uint8_t { F64, F32, F16, BF16, F8_E4M3, I64, I32, I16, I8, U8, Bool };
+
+/// Bytes of one element.
+size_t sizeOf(DType type);
+/// The safetensors name ("BF16").
+std::string_view nameOf(DType type);
+/// True for types that can hold weights (F64, F32, F16, BF16, F8_E4M3).
+bool isFloat(DType type);
+
+/// Decodes `count` contiguous elements to float32. Source may be unaligned. F8_E4M3 is the "fn" kind: no infinities,
+/// 0x7F and 0xFF are NaN; scales are the caller's.
+void decodeToFloat(DType type, const std::byte* source, int64_t count, float* target);
+
+/// Decodes one element.
+float decodeOne(DType type, const std::byte* source);
+
+}  // namespace headscope::core

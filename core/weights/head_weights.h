@@ -1,0 +1,57 @@
+#pragma once
+// HeadWeights: one layer's W_Q, W_K, W_V, W_O head by head, with norm folding, inner norm gains, biases, the query-to-key/value
+// head map and MLA's layout resolved, adapter applied where asked. Everything in weight space (spectra, composition, LoRA,
+// subspaces, words) starts here and knows no family. Decodes one layer's attention tensors to float32, nothing else.
+//
+// Row-vector convention: x W_Q etc. Matrices are kept transposed where that is how they are stored: comments give shapes.
+// Source: formulas of Elhage 2021 (QK and OV circuits), TransformerLens fold_ln and center_writing_weights for folding,
+// DeepSeek-V2 report for MLA.
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/model/model.h"
+#include "core/tensor/matrix.h"
+
+namespace headscope::core {
+
+enum class Fold { Off, On };
+
+/// MLA's two readings of kv_b_proj: per head (right) and the published first-half/second-half mistake, for comparison.
+enum class MlaSplit { Heads, Halves };
+
+struct HeadWeights {
+  int64_t layer = 0, heads = 0, kvHeads = 0;
+  bool isFolded = false;
+  std::string foldRefusal;   // why folding is wrong for this model; "" when it is allowed
+
+  // Standard attention. Rows of head h are [h*k, (h+1)*k).
+  Matrix query;   // W_Q^T [H*k, d]
+  Matrix key;     // W_K^T [G*k, d]
+  Matrix value;   // W_V^T [G*v, d]
+  Matrix output;  // W_O   [H*v, d], rows are what a head writes
+
+  // MLA: query, key, value empty, output as above
+  struct Latent {
+    Matrix queryDown;   // W_DQ^T [q_rank, d]; empty when queries read the residual stream
+    Matrix queryUp;     // W_UQ^T [H*(nope+rope), q_rank or d], per head nope rows then rope rows
+    Matrix latentDown;  // W_DKV^T [latent, d]
+    Matrix ropeKey;     // W_KR^T [rope, d]
+    Matrix keyUp;       // W_UK^T [H*nope, latent]
+    Matrix valueUp;     // W_UV^T [H*v, latent]
+  };
+  std::optional<Latent> latent;
+
+  std::vector<float> queryBias, keyBias, valueBias;  // [H*k], [G*k], [G*v] or empty, unfolded
+
+  int64_t kvHeadOf(int64_t h) const { return h * kvHeads / heads; }
+};
+
+/// Throws Error when attention tensors of the layer are missing (named), or Fold::On is asked where it is refused.
+HeadWeights headWeights(const Model& model, int64_t layer, Fold fold, MlaSplit split = MlaSplit::Heads);
+
+/// Why norms can't be folded into this model's attention weights; "" when they can.
+std::string foldRefusal(const ModelSpec& spec);
+
+}  // namespace headscope::core

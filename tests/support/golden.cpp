@@ -1,0 +1,14 @@
+#include "tests/support/golden.h"
+
+#include <cstdlib>
+
+namespace headscope::tests {
+
+std::filesystem::path goldenFolder() {
+  const char* set = std::getenv("HEADSCOPE_GOLDEN");
+  return set != nullptr ? std::filesystem::path(set) : std::filesystem::path(HEADSCOPE_GOLDEN_FOLDER);
+}
+
+bool hasGolden() { return std::filesystem::is_directory(goldenFolder() / "models"); }
+
+}  // namespace headscope::tests

@@ -1,0 +1,80 @@
+#pragma once
+// View: one way to look at a model or a prompt: heavy data computed in a job, then a pure, cheap function to a Figure. The
+// window and `headscope render` run the same code. Adding a view is one file and one line in view_registry.cpp.
+//
+//   auto data = view.compute(input, job);           // once a dataKey(input); cancellable; off the GUI thread
+//   Figure f = view.draw(input, data.get(), frame); // every frame; data may be null (loading) or stale
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/attention/head_scores.h"
+#include "core/attention/trace.h"
+#include "core/base/job.h"
+#include "core/model/model.h"
+#include "core/session/session.h"
+#include "views/figure/figure.h"
+#include "views/theme.h"
+
+namespace headscope::views {
+
+/// What a view is a function of. Pointers may be null: no model, no prompt run yet, scores not yet there.
+struct ViewInput {
+  std::shared_ptr<const core::Model> model;
+  std::shared_ptr<const core::Trace> trace;
+  std::shared_ptr<const core::Trace> baseTrace;  // the same prompt without the adapter, when one is on
+  std::shared_ptr<const core::HeadScores> scores;
+  core::Selection selection;
+  core::ViewOptions options;
+};
+
+/// How and where it is drawn this frame.
+struct ViewFrame {
+  const Theme& theme;
+  const TextMeasure& measure;
+  Size size;
+  bool isPaper = false;        // an export: no overlays needed, panel letters and paper type sizes apply
+  core::Selection hover;       // what the mouse is over, layer/head/query/key = -1 where nothing
+  double progress = -1;        // of the job that computes the data; < 0: none is running
+};
+
+/// Base of what compute() returns; each view derives its own.
+struct ViewData {
+  virtual ~ViewData() = default;
+};
+
+class View {
+ public:
+  virtual ~View() = default;
+  virtual std::string_view name() const = 0;    // "attention_map", as --view takes it
+  virtual std::string_view title() const = 0;   // "Attention map"
+  /// What it shows now, for the pane header: "1.5".
+  virtual std::string subject(const ViewInput& input) const = 0;
+  virtual bool needsTrace() const { return true; }
+
+  /// Equal keys, equal data. size matters to views that sample (zoom levels). "" when there is nothing to compute.
+  virtual std::string dataKey(const ViewInput& input, Size size) const = 0;
+  virtual std::shared_ptr<const ViewData> compute(const ViewInput& input, Size size, core::Job& job) const = 0;
+  virtual Figure draw(const ViewInput& input, const ViewData* data, const ViewFrame& frame) const = 0;
+
+  /// The numbers shown, for CSV; may compute.
+  virtual Table table(const ViewInput& input, core::Job& job) const = 0;
+
+  /// Wheel, drag and double-click on the picture change options (zoom, pan, thresholds). Return false when not used.
+  struct Gesture {
+    enum class Kind { Wheel, Drag, DoubleClick, Click } kind;
+    Point at, delta;        // points; wheel: delta.y > 0 zooms in
+    Pick pick;              // what the figure says is under `at`
+    bool isPan = false;     // middle button or space held
+  };
+  virtual bool handle(const Gesture& gesture, const ViewInput& input, Size size, core::ViewOptions& options, core::Selection& selection) const;
+};
+
+/// All views in menu order.
+const std::vector<const View*>& allViews();
+/// nullptr when unknown.
+const View* findView(std::string_view name);
+
+}  // namespace headscope::views
