@@ -17,10 +17,12 @@ fs::path bundledOrFolder(const std::string& name, const char* what) {
 fs::path assetsFolder() {
   std::error_code code;
   const fs::path program = fs::read_symlink("/proc/self/exe", code);
-  for (const fs::path& candidate : {program.parent_path() / "assets", program.parent_path() / "../share/headscope", fs::path(HEADSCOPE_SOURCE_ASSETS)}) {
+  for (const fs::path& candidate :
+       {program.parent_path() / "assets", program.parent_path() / "../share/headscope", fs::path(HEADSCOPE_SOURCE_ASSETS)}) {
     if (fs::is_directory(candidate / "tales", code)) return candidate.lexically_normal();
   }
-  throw core::Error("the bundled files are not where they should be", HEADSCOPE_SOURCE_ASSETS, "build the program again from its source folder");
+  throw core::Error("the bundled files are not where they should be", HEADSCOPE_SOURCE_ASSETS,
+                    "build the program again from its source folder");
 }
 
 fs::path resolveModel(const std::string& model) { return bundledOrFolder(model, "model"); }

@@ -10,9 +10,9 @@ namespace headscope::views {
 struct Theme {
   bool isDark = false;
   Color canvas, panel, raised, line, ink, inkSecond, accent, warning, error;
-  Color query, key, value;               // Q, K, V
-  Color specialInk, specialFill;         // special tokens, sinks
-  std::array<Color, 8> categories;       // Okabe-Ito order
+  Color query, key, value;          // Q, K, V
+  Color specialInk, specialFill;    // special tokens, sinks
+  std::array<Color, 8> categories;  // Okabe-Ito order
 
   // Points
   double gap = 8, rowHeight = 24, listRowHeight = 22, radius = 4;

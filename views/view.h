@@ -35,9 +35,9 @@ struct ViewFrame {
   const Theme& theme;
   const TextMeasure& measure;
   Size size;
-  bool isPaper = false;        // an export: no overlays needed, panel letters and paper type sizes apply
-  core::Selection hover;       // what the mouse is over, layer/head/query/key = -1 where nothing
-  double progress = -1;        // of the job that computes the data; < 0: none is running
+  bool isPaper = false;   // an export: no overlays needed, panel letters and paper type sizes apply
+  core::Selection hover;  // what the mouse is over, layer/head/query/key = -1 where nothing
+  double progress = -1;   // of the job that computes the data; < 0: none is running
 };
 
 /// Base of what compute() returns; each view derives its own.
@@ -48,8 +48,8 @@ struct ViewData {
 class View {
  public:
   virtual ~View() = default;
-  virtual std::string_view name() const = 0;    // "attention_map", as --view takes it
-  virtual std::string_view title() const = 0;   // "Attention map"
+  virtual std::string_view name() const = 0;   // "attention_map", as --view takes it
+  virtual std::string_view title() const = 0;  // "Attention map"
   /// What it shows now, for the pane header: "1.5".
   virtual std::string subject(const ViewInput& input) const = 0;
   virtual bool needsTrace() const { return true; }
@@ -65,11 +65,12 @@ class View {
   /// Wheel, drag and double-click on the picture change options (zoom, pan, thresholds). Return false when not used.
   struct Gesture {
     enum class Kind { Wheel, Drag, DoubleClick, Click } kind;
-    Point at, delta;        // points; wheel: delta.y > 0 zooms in
-    Pick pick;              // what the figure says is under `at`
-    bool isPan = false;     // middle button or space held
+    Point at, delta;     // points; wheel: delta.y > 0 zooms in
+    Pick pick;           // what the figure says is under `at`
+    bool isPan = false;  // middle button or space held
   };
-  virtual bool handle(const Gesture& gesture, const ViewInput& input, Size size, core::ViewOptions& options, core::Selection& selection) const;
+  virtual bool handle(const Gesture& gesture, const ViewInput& input, Size size, core::ViewOptions& options,
+                      core::Selection& selection) const;
 };
 
 /// All views in menu order.

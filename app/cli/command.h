@@ -13,11 +13,11 @@ namespace headscope::app {
 
 /// Flags that every command takes where they make sense.
 struct CommonFlags {
-  std::string device = "auto";   // auto, cpu, cuda
-  std::string adapter;           // PEFT folder or ""
+  std::string device = "auto";  // auto, cpu, cuda
+  std::string adapter;          // PEFT folder or ""
   double strength = 1.0;
   std::string image;
-  int threads = 0;               // 0: all cores
+  int threads = 0;  // 0: all cores
   bool isQuiet = false;
 };
 

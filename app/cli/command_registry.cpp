@@ -7,8 +7,7 @@ namespace headscope::app {
 // One line a command: void declareNAME(CLI::App&, CommonFlags&), defined in app/cli/NAME.cpp.
 
 const std::vector<DeclareCommand>& allCommands() {
-  static const std::vector<DeclareCommand> commands = {
-  };
+  static const std::vector<DeclareCommand> commands = {};
   return commands;
 }
 

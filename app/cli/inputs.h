@@ -17,7 +17,7 @@ namespace headscope::app {
 /// Prompt flags of a subcommand; exactly one source must be given.
 struct PromptFlags {
   std::string prompt, textFile, ids, typeIds;
-  int repeat = 0;       // random tokens, this many, twice
+  int repeat = 0;  // random tokens, this many, twice
   uint64_t seed = 1;
 };
 void addPromptFlags(CLI::App& command, PromptFlags& prompt);

@@ -23,8 +23,8 @@ class AttentionMap {
  public:
   AttentionMap(std::shared_ptr<const Trace> trace, HeadRef head);
 
-  int64_t size() const;             // N
-  int64_t levels() const;           // zoom levels until one cell holds all
+  int64_t size() const;                 // N
+  int64_t levels() const;               // zoom levels until one cell holds all
   int64_t sizeAt(int64_t level) const;  // cells a side: ceil(N / 2^level)
   HeadRef head() const { return head_; }
   const Trace& trace() const { return *trace_; }

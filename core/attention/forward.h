@@ -18,7 +18,7 @@ using HeadReplacement = std::function<void(HeadRef head, ConstMatrixView query, 
                                            ConstMatrixView normedInput, MatrixView out)>;
 
 struct ForwardOptions {
-  int64_t layers = -1;  // run layers 0 .. layers - 1; -1: all
+  int64_t layers = -1;                 // run layers 0 .. layers - 1; -1: all
   std::vector<HeadRef> replacedHeads;  // whose output comes from `replacement`
   HeadReplacement replacement;
 };

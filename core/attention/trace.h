@@ -29,10 +29,10 @@ struct NextToken {
 
 /// Statistics of each row of one head's map that the forward pass yields on its way, [N] each.
 struct RowStatistics {
-  std::span<const float> max;       // of the scaled, soft-capped, masked scores
-  std::span<const float> logSumExp; // so that A[i, j] = exp(score[i, j] - logSumExp[i])
-  std::span<const float> entropy;   // bits
-  std::span<const float> distance;  // sum_j A[i, j] |i - j|
+  std::span<const float> max;        // of the scaled, soft-capped, masked scores
+  std::span<const float> logSumExp;  // so that A[i, j] = exp(score[i, j] - logSumExp[i])
+  std::span<const float> entropy;    // bits
+  std::span<const float> distance;   // sum_j A[i, j] |i - j|
 };
 
 class Trace {
@@ -68,7 +68,7 @@ class Trace {
   friend class ForwardPass;
   Trace() = default;
   struct Layer {
-    Matrix query, key, value;                          // [N, H*k], [N, G*k], [N, G*v]
+    Matrix query, key, value;                              // [N, H*k], [N, G*k], [N, G*v]
     Matrix rowMax, rowLogSumExp, rowEntropy, rowDistance;  // [H, N]
   };
   std::shared_ptr<const Model> model_;

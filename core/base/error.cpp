@@ -16,8 +16,6 @@ std::string sentence(const std::string& fault, const std::string& where, const s
 Error::Error(std::string fault, std::string where, std::string hint)
     : std::runtime_error(sentence(fault, where, hint)), fault_(std::move(fault)), where_(std::move(where)), hint_(std::move(hint)) {}
 
-Error Error::within(const std::string& outer) const {
-  return Error(fault_, where_.empty() ? outer : outer + ", " + where_, hint_);
-}
+Error Error::within(const std::string& outer) const { return Error(fault_, where_.empty() ? outer : outer + ", " + where_, hint_); }
 
 }  // namespace headscope::core

@@ -52,7 +52,8 @@ std::string readTextFile(const fs::path& path, uint64_t limit) {
   if (!fs::is_regular_file(path, code)) throw Error("not a regular file", path.string());
   const uint64_t size = fs::file_size(path, code);
   if (code) throw Error("can't read the file's size: " + code.message(), path.string());
-  if (size > limit) throw Error("file has " + std::to_string(size) + " bytes, more than the " + std::to_string(limit) + " allowed here", path.string());
+  if (size > limit)
+    throw Error("file has " + std::to_string(size) + " bytes, more than the " + std::to_string(limit) + " allowed here", path.string());
   std::ifstream in(path, std::ios::binary);
   std::string text(size, '\0');
   if (!in || !in.read(text.data(), static_cast<std::streamsize>(size))) throw Error("can't read the file", path.string());

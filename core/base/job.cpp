@@ -21,9 +21,7 @@ std::string Job::stage() const {
   return stage_;
 }
 
-double Job::elapsedSeconds() const {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count();
-}
+double Job::elapsedSeconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count(); }
 
 double Job::remainingSeconds() const {
   const double f = fraction();

@@ -43,12 +43,15 @@ int threadCount() {
 }
 
 void parallelFor(int64_t count, const std::function<void(int64_t)>& body, const Job* job) {
-  parallelRanges(count, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      if (job != nullptr) job->checkpoint();
-      body(i);
-    }
-  }, job);
+  parallelRanges(
+      count, 1,
+      [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          if (job != nullptr) job->checkpoint();
+          body(i);
+        }
+      },
+      job);
 }
 
 void parallelRanges(int64_t count, int64_t grain, const std::function<void(int64_t, int64_t)>& body, const Job* job) {

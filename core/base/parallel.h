@@ -18,7 +18,6 @@ int threadCount();
 void parallelFor(int64_t count, const std::function<void(int64_t)>& body, const Job* job = nullptr);
 
 /// The same over ranges: body(begin, end) with ranges of at least `grain` indices.
-void parallelRanges(int64_t count, int64_t grain, const std::function<void(int64_t begin, int64_t end)>& body,
-                    const Job* job = nullptr);
+void parallelRanges(int64_t count, int64_t grain, const std::function<void(int64_t begin, int64_t end)>& body, const Job* job = nullptr);
 
 }  // namespace headscope::core

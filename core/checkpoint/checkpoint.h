@@ -25,7 +25,7 @@ struct TensorInfo {
   const std::byte* data;  // first byte, inside a mapped file
   size_t file;            // index into Checkpoint::files()
 
-  int64_t count() const;       // elements
+  int64_t count() const;          // elements
   std::string shapeText() const;  // "[64, 96]"
 };
 
@@ -65,13 +65,13 @@ class Checkpoint {
   /// The tensor, or an Error naming the folder and tensor.
   const TensorInfo& at(std::string_view name) const;
   std::vector<std::string_view> names() const;
-  uint64_t bytes() const;       // of all files
-  int64_t parameters() const;   // elements of all float tensors, block scales left out
+  uint64_t bytes() const;      // of all files
+  int64_t parameters() const;  // elements of all float tensors, block scales left out
 
   /// A 2-D tensor as a linear map [out, in] (isInByOut: stored [in, out]); float8 finds its "<name>_scale_inv" scales with
   /// the given block size. Throws Error on absent tensor, other rank, non-float dtype, or shape other than expected (-1: any).
-  WeightView matrix(std::string_view name, int64_t outputs = -1, int64_t inputs = -1, bool isInByOut = false,
-                    int64_t blockRows = 128, int64_t blockCols = 128) const;
+  WeightView matrix(std::string_view name, int64_t outputs = -1, int64_t inputs = -1, bool isInByOut = false, int64_t blockRows = 128,
+                    int64_t blockCols = 128) const;
   /// A 1-D float tensor decoded. Throws Error on absence or a length other than expected (-1: any).
   std::vector<float> vector(std::string_view name, int64_t length = -1) const;
 

@@ -17,7 +17,7 @@ struct WeightView {
   const std::byte* data = nullptr;  // first byte of the whole stored tensor
   DType dtype = DType::F32;
   int64_t storedRows = 0, storedCols = 0;  // the tensor as stored, row-major
-  bool isInByOut = false;           // stored [in, out] (GPT-2's Conv1D)
+  bool isInByOut = false;                  // stored [in, out] (GPT-2's Conv1D)
 
   // Which outputs of the stored tensor this view has, in order: `outGroups` groups of `outGroupSize` consecutive outputs,
   // groups `outGroupStride` apart, the first one at `outFirst`. A plain view is one group.

@@ -19,16 +19,16 @@ namespace headscope::core {
 
 /// One head's inputs. Views borrow.
 struct HeadInput {
-  ConstMatrixView query;        // [N, k]
-  ConstMatrixView key;          // [N, k]
-  ConstMatrixView value;        // [N, v]
-  double scale = 1.0;           // of q.k, as the model has it (1/sqrt(k) mostly)
-  double softcap = 0.0;         // 0: none
-  int64_t window = 0;           // the model's own sliding window; 0: none
-  bool isCausal = true;         // of the model
+  ConstMatrixView query;  // [N, k]
+  ConstMatrixView key;    // [N, k]
+  ConstMatrixView value;  // [N, v]
+  double scale = 1.0;     // of q.k, as the model has it (1/sqrt(k) mostly)
+  double softcap = 0.0;   // 0: none
+  int64_t window = 0;     // the model's own sliding window; 0: none
+  bool isCausal = true;   // of the model
   int64_t layer = 0, head = 0, heads = 1;
   // For mechanisms that start from the residual stream (DenseAttention); empty when unknown
-  ConstMatrixView normedInput;  // x [N, d]
+  ConstMatrixView normedInput;                          // x [N, d]
   ConstMatrixView queryWeight, keyWeight, valueWeight;  // W_Q^T [k, d], W_K^T, W_V^T
   // For position mechanisms: the same before rotation, and the model's frequencies; empty when the model has no RoPE
   ConstMatrixView queryUnrotated, keyUnrotated;
@@ -60,9 +60,9 @@ class HeadRun {
 class Mechanism {
  public:
   virtual ~Mechanism() = default;
-  virtual std::string name() const = 0;       // "local"
-  virtual std::string spelled() const = 0;    // "local:window=64", parses back to the same
-  virtual bool isCausal() const = 0;          // keeps j <= i whatever the model
+  virtual std::string name() const = 0;               // "local"
+  virtual std::string spelled() const = 0;            // "local:window=64", parses back to the same
+  virtual bool isCausal() const = 0;                  // keeps j <= i whatever the model
   virtual bool isNormalised() const { return true; }  // rows are non-negative and sum to 1
   virtual std::unique_ptr<HeadRun> bind(const HeadInput& input, Job& job) const = 0;
 };

@@ -31,8 +31,8 @@ struct LowRank {
 
 /// What an adapter does to one linear map (the outputs of this view only, in its order).
 struct LinearChange {
-  std::vector<LowRank> terms;    // usually one
-  std::vector<float> rowScale;   // [out] DoRA: y = rowScale * (W x + terms) before the bias; empty: none
+  std::vector<LowRank> terms;                 // usually one
+  std::vector<float> rowScale;                // [out] DoRA: y = rowScale * (W x + terms) before the bias; empty: none
   std::shared_ptr<const Matrix> replacement;  // modules_to_save: this matrix [out, in] in place of the stored one; or null
 };
 
@@ -53,13 +53,13 @@ struct NormWeights {
 };
 
 struct AttentionWeights {
-  Linear query, key, value;     // [H*k, d], [G*k, d], [G*v, d]; empty under MLA except query when there is no query latent
-  Linear output;                // [d, H*v]
+  Linear query, key, value;        // [H*k, d], [G*k, d], [G*v, d]; empty under MLA except query when there is no query latent
+  Linear output;                   // [d, H*v]
   NormWeights queryNorm, keyNorm;  // [k], Qwen 3
   // MLA
-  Linear queryDown, queryUp;    // [q_rank, d], [H*(nope+rope), q_rank]
-  Linear latentDown, ropeKey;   // [latent, d], [rope, d]: the two parts of kv_a_proj_with_mqa
-  Linear keyUp, valueUp;        // [H*nope, latent], [H*v, latent]: per-head rows of kv_b_proj
+  Linear queryDown, queryUp;   // [q_rank, d], [H*(nope+rope), q_rank]
+  Linear latentDown, ropeKey;  // [latent, d], [rope, d]: the two parts of kv_a_proj_with_mqa
+  Linear keyUp, valueUp;       // [H*nope, latent], [H*v, latent]: per-head rows of kv_b_proj
   NormWeights queryLatentNorm, latentNorm;
 };
 
@@ -75,8 +75,8 @@ struct MoeWeights {
 };
 
 struct LayerWeights {
-  NormWeights attentionNorm, mlpNorm;              // before the block (AfterSum: after the sum)
-  NormWeights attentionPostNorm, mlpPostNorm;      // BeforeAndAfter only
+  NormWeights attentionNorm, mlpNorm;          // before the block (AfterSum: after the sum)
+  NormWeights attentionPostNorm, mlpPostNorm;  // BeforeAndAfter only
   AttentionWeights attention;
   MlpWeights mlp;
   MoeWeights moe;  // when LayerSpec::isMoe
@@ -88,17 +88,17 @@ struct EmbeddingWeights {
   WeightView segments;   // [types, d] or empty
   NormWeights norm;      // BERT
   // Image input
-  WeightView patch;      // [d, channels*patch*patch]
-  std::vector<float> patchBias;     // [d]
-  std::vector<float> classToken;    // [d]
+  WeightView patch;               // [d, channels*patch*patch]
+  std::vector<float> patchBias;   // [d]
+  std::vector<float> classToken;  // [d]
 };
 
 struct HeadWeightsOnTop {  // from the last residual stream to logits
   NormWeights finalNorm;
-  Linear transform;           // BERT's dense before decoding, or empty
+  Linear transform;  // BERT's dense before decoding, or empty
   Activation transformActivation = Activation::GeluErf;
   NormWeights transformNorm;
-  Linear unembedding;         // [vocab or classes, d]; empty when the checkpoint has none
+  Linear unembedding;  // [vocab or classes, d]; empty when the checkpoint has none
 };
 
 class Model {

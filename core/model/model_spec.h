@@ -20,7 +20,7 @@ enum class HeadKind { CausalLanguage, MaskedLanguage, Classifier, None };  // wh
 
 /// Rotary positions. Pair i turns by position * frequencies[i]. Rotate-half pairs (i, i + dims/2); interleaved (2i, 2i + 1).
 struct RopeSpec {
-  int64_t dims = 0;                 // rotated dimensions of a head, even, <= k; the rest pass through
+  int64_t dims = 0;  // rotated dimensions of a head, even, <= k; the rest pass through
   bool isInterleaved = false;
   double base = 10000.0;
   std::string scaling = "default";  // "default", "linear", "llama3", "yarn", for display
@@ -47,7 +47,7 @@ struct MoeSpec {
 };
 
 struct LayerSpec {
-  int64_t window = 0;       // keys a query sees, itself included; 0: all
+  int64_t window = 0;  // keys a query sees, itself included; 0: all
   bool isMoe = false;
   int64_t intermediate = 0;
   double attentionScale = 1.0;  // multiplies q.k
@@ -74,7 +74,7 @@ struct ModelSpec {
   bool isParallelResidual = false;  // attention and MLP both read the block's input (NeoX)
   bool hasEmbeddingNorm = false;    // BERT
   bool hasFinalNorm = true;
-  bool hasHeadNorms = false;        // Qwen 3's RMS norm of each query and key head
+  bool hasHeadNorms = false;  // Qwen 3's RMS norm of each query and key head
 
   PositionKind positions = PositionKind::Rope;
   RopeSpec rope;
@@ -86,14 +86,14 @@ struct ModelSpec {
   double embeddingScale = 1.0;
   double attentionSoftcap = 0.0;  // c * tanh(s / c) before the mask; 0: none
   double logitSoftcap = 0.0;
-  bool isTied = false;            // unembedding is the embedding
-  int64_t classes = 0;            // of a Classifier
+  bool isTied = false;  // unembedding is the embedding
+  int64_t classes = 0;  // of a Classifier
 
   std::optional<MlaSpec> mla;
   std::optional<MoeSpec> moe;
   std::optional<ImageSpec> image;
-  std::vector<LayerSpec> layer;     // [L]
-  std::vector<std::string> notes;   // what was set aside and why ("1 next-token module after the last layer is not shown")
+  std::vector<LayerSpec> layer;    // [L]
+  std::vector<std::string> notes;  // what was set aside and why ("1 next-token module after the last layer is not shown")
 
   /// Key/value head that query head h reads.
   int64_t kvHeadOf(int64_t h) const { return h * kvHeads / heads; }

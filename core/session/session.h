@@ -15,8 +15,8 @@ namespace headscope::core {
 /// What all views share. Undo and redo step through these.
 struct Selection {
   int64_t layer = 0, head = 0;
-  int64_t query = -1, key = -1;     // -1: none
-  std::vector<HeadRef> brushed;     // heads picked together; empty: only (layer, head)
+  int64_t query = -1, key = -1;  // -1: none
+  std::vector<HeadRef> brushed;  // heads picked together; empty: only (layer, head)
   HeadRef ref() const { return {layer, head}; }
   bool operator==(const Selection&) const = default;
 };
@@ -26,13 +26,13 @@ enum class ColorScale { Linear, SquareRoot, Log };
 /// How one view shows its data. Views read the fields that they know and leave the others.
 struct ViewOptions {
   ColorScale scale = ColorScale::SquareRoot;
-  bool hideFirst = true;                              // first token's column left out of the limits
-  std::optional<std::pair<double, double>> limits;    // locked colour limits
+  bool hideFirst = true;                                  // first token's column left out of the limits
+  std::optional<std::pair<double, double>> limits;        // locked colour limits
   double firstRow = 0, rows = 0, firstCol = 0, cols = 0;  // visible part of a map in tokens; rows = 0: all
-  double threshold = 0.05;                            // smallest weight drawn by token flow and graphs
-  std::string sortBy;                                 // score that orders heads; "": by index
-  std::map<std::string, double> numbers;              // view-specific ("offset", "rank", ...)
-  std::map<std::string, std::string> words;           // view-specific ("matrix": "W_OV")
+  double threshold = 0.05;                                // smallest weight drawn by token flow and graphs
+  std::string sortBy;                                     // score that orders heads; "": by index
+  std::map<std::string, double> numbers;                  // view-specific ("offset", "rank", ...)
+  std::map<std::string, std::string> words;               // view-specific ("matrix": "W_OV")
   bool operator==(const ViewOptions&) const = default;
 };
 
@@ -44,18 +44,18 @@ struct PaneState {
 
 struct Session {
   int version = 1;
-  std::string model;           // path or "tales"
-  std::string modelHash;       // of config and headers; "" unknown
+  std::string model;      // path or "tales"
+  std::string modelHash;  // of config and headers; "" unknown
   std::string adapter, adapterHash;
   double strength = 1.0;
   std::string prompt;
-  std::vector<int32_t> ids;    // instead of prompt, when given directly
+  std::vector<int32_t> ids;  // instead of prompt, when given directly
   std::string image;
-  std::string mechanism;       // "" dense as trained
-  std::string replacedHeads;   // "all", "3.1,4.*" or ""
+  std::string mechanism;      // "" dense as trained
+  std::string replacedHeads;  // "all", "3.1,4.*" or ""
   std::vector<PaneState> panes;
   Selection selection;
-  std::string theme = "light"; // of an exported figure
+  std::string theme = "light";  // of an exported figure
 };
 
 std::string toJson(const Session& session);

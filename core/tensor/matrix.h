@@ -49,8 +49,10 @@ class Matrix {
   Matrix() = default;
   /// Uninitialised [rows, cols], 64-byte aligned.
   Matrix(int64_t rows, int64_t cols)
-      : rows_(rows), cols_(cols),
-        data_(rows * cols > 0 ? static_cast<float*>(::operator new(static_cast<size_t>(rows) * cols * sizeof(float), std::align_val_t{64})) : nullptr) {}
+      : rows_(rows),
+        cols_(cols),
+        data_(rows * cols > 0 ? static_cast<float*>(::operator new (static_cast<size_t>(rows) * cols * sizeof(float), std::align_val_t{64}))
+                              : nullptr) {}
   static Matrix zeros(int64_t rows, int64_t cols) {
     Matrix m(rows, cols);
     if (m.size() > 0) std::memset(m.data(), 0, static_cast<size_t>(m.size()) * sizeof(float));
@@ -79,7 +81,7 @@ class Matrix {
 
  private:
   struct Release {
-    void operator()(float* p) const { ::operator delete(p, std::align_val_t{64}); }
+    void operator()(float* p) const { ::operator delete (p, std::align_val_t{64}); }
   };
   int64_t rows_ = 0, cols_ = 0;
   std::unique_ptr<float[], Release> data_;

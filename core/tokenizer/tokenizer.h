@@ -16,8 +16,8 @@ namespace headscope::core {
 struct Encoding {
   struct Entry {
     int32_t id;
-    std::string piece;           // vocabulary entry as stored
-    int64_t begin, end;          // offsets in code points of the text, half-open; 0, 0 for tokens the template added
+    std::string piece;   // vocabulary entry as stored
+    int64_t begin, end;  // offsets in code points of the text, half-open; 0, 0 for tokens the template added
     bool isSpecial;
   };
   std::vector<Entry> entries;

@@ -24,7 +24,7 @@ enum class MlaSplit { Heads, Halves };
 struct HeadWeights {
   int64_t layer = 0, heads = 0, kvHeads = 0;
   bool isFolded = false;
-  std::string foldRefusal;   // why folding is wrong for this model; "" when it is allowed
+  std::string foldRefusal;  // why folding is wrong for this model; "" when it is allowed
 
   // Standard attention. Rows of head h are [h*k, (h+1)*k).
   Matrix query;   // W_Q^T [H*k, d]

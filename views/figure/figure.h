@@ -58,8 +58,8 @@ struct Image {
 struct Pick {
   enum class Kind { None, Head, Cell, Token, QueryToken, KeyToken, Edge, Value, Control };
   Kind kind = Kind::None;
-  int64_t a = -1, b = -1, c = -1;   // Head: layer, head. Cell: query, key. Token: position. Value: view-specific
-  std::string tip;                  // ready to show, one or more lines; "" none
+  int64_t a = -1, b = -1, c = -1;  // Head: layer, head. Cell: query, key. Token: position. Value: view-specific
+  std::string tip;                 // ready to show, one or more lines; "" none
 };
 
 struct RectItem {
