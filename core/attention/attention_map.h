@@ -7,17 +7,9 @@
 #include <vector>
 
 #include "core/attention/trace.h"
+#include "core/backend/tile_request.h"
 
 namespace headscope::core {
-
-enum class Pooling { Max, Mean };
-
-/// Part of a map, in cells of `level`.
-struct TileRequest {
-  int64_t level = 0;
-  int64_t firstRow = 0, rows = 0, firstCol = 0, cols = 0;
-  Pooling pooling = Pooling::Max;
-};
 
 class AttentionMap {
  public:
