@@ -1,0 +1,190 @@
+#include "core/weights/factored_matrix.h"
+
+#include <cblas.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace headscope::core {
+namespace {
+
+constexpr double kEps = std::numeric_limits<double>::epsilon();
+constexpr double kGramError = 8 * kEps;  // of the squared norm: what accumulating and factoring a Gram matrix leaves
+
+Spectrum notFinite(int64_t count) {
+  Spectrum s;
+  s.isFinite = false;
+  s.noise = std::numeric_limits<double>::quiet_NaN();
+  s.sigma.assign(static_cast<size_t>(count), std::numeric_limits<double>::quiet_NaN());
+  return s;
+}
+
+bool isAllFinite(const DoubleMatrix& a) {
+  return std::all_of(a.values.begin(), a.values.end(), [](double v) { return std::isfinite(v); });
+}
+
+bool isAllFinite(ConstMatrixView a) {
+  for (int64_t r = 0; r < a.rows; ++r) {
+    if (!std::all_of(a.row(r), a.row(r) + a.cols, [](float v) { return std::isfinite(v); })) return false;
+  }
+  return true;
+}
+
+/// Largest eigenvalue of a positive semi-definite matrix by power steps from its heaviest row: from below, within a few percent.
+double largestEigenvalue(const DoubleMatrix& g) {
+  const int64_t n = g.rows;
+  int64_t heaviest = 0;
+  for (int64_t i = 1; i < n; ++i) heaviest = g(i, i) > g(heaviest, heaviest) ? i : heaviest;
+  if (n == 0 || g(heaviest, heaviest) <= 0) return 0;
+  std::vector<double> x(g.row(heaviest), g.row(heaviest) + n), y(static_cast<size_t>(n));
+  double value = 0;
+  for (int step = 0; step < 12; ++step) {
+    double norm = 0;
+    for (double v : x) norm += v * v;
+    norm = std::sqrt(norm);
+    if (norm <= 0) return value;
+    for (double& v : x) v /= norm;
+    cblas_dgemv(CblasRowMajor, CblasNoTrans, static_cast<int>(n), static_cast<int>(n), 1.0, g.data(), static_cast<int>(n), x.data(), 1, 0.0,
+                y.data(), 1);
+    value = cblas_ddot(static_cast<int>(n), x.data(), 1, y.data(), 1);
+    x = y;
+  }
+  return value;
+}
+
+Spectrum fromCore(const DoubleMatrix& core, int64_t count) {
+  Spectrum s;
+  s.route = SpectrumRoute::Householder;
+  s.sigma = singularValues(core);
+  s.sigma.resize(static_cast<size_t>(std::min<int64_t>(count, s.count())));
+  return s;
+}
+
+}  // namespace
+
+double FactorCore::squaredNorm() const {
+  double trace = 0;
+  for (int64_t i = 0; i < gram.rows; ++i) trace += gram(i, i);
+  return trace;
+}
+
+FactorCore factorCore(DoubleMatrix g, int64_t width) {
+  FactorCore core;
+  core.width = width;
+  core.isFinite = isAllFinite(g);
+  core.gram = std::move(g);
+  if (!core.isFinite) return core;
+  core.triangle = choleskyFactor(core.gram, &core.condition);
+  core.norm = std::sqrt(largestEigenvalue(core.gram));
+  return core;
+}
+
+FactorCore factorCore(ConstMatrixView factor) { return factorCore(gram(factor), factor.cols); }
+
+Spectrum factorSpectrum(const FactorCore& core) {
+  const int64_t count = std::min(core.rank(), core.width);
+  if (!core.isFinite) return notFinite(count);
+  Spectrum s;
+  s.sigma = symmetricEigenvalues(core.gram);
+  s.sigma.resize(static_cast<size_t>(count));
+  for (double& v : s.sigma) v = v > 0 ? std::sqrt(v) : 0.0;
+  const double error = kGramError * s.largest() * s.largest();
+  const double smallest = s.sigma.empty() ? 0 : s.sigma.back();
+  s.noise = error > 0 ? std::min(std::sqrt(error), smallest > 0 ? error / smallest : std::sqrt(error)) : 0;
+  return s;
+}
+
+Spectrum fusedSpectrum(const FactorCore& left, const FactorCore& right, const DoubleMatrix* middle) {
+  const int64_t count = std::min(std::min(left.rank(), right.rank()), std::min(left.width, right.width));
+  if (!left.isFinite || !right.isFinite) return notFinite(count);
+  // L^T M R = Q_l (R_l M R_r^T) Q_r^T
+  const DoubleMatrix core = multiplyTransposed(middle != nullptr ? multiply(left.triangle, *middle) : left.triangle, right.triangle);
+  Spectrum s = fromCore(core, count);
+  s.route = SpectrumRoute::Gram;
+  const double relative = kGramError * (left.condition * left.condition + right.condition * right.condition);
+  const double absolute = 2 * std::sqrt(kGramError) * left.norm * right.norm;
+  s.noise = std::min(relative * s.largest(), absolute) + 4 * kEps * left.norm * right.norm;
+  return s;
+}
+
+Spectrum householderSpectrum(ConstMatrixView factor) {
+  const int64_t count = std::min(factor.rows, factor.cols);
+  if (!isAllFinite(factor)) return notFinite(count);
+  Spectrum s = fromCore(thinQrR(factor), count);
+  s.noise = 8 * kEps * s.largest();
+  return s;
+}
+
+Spectrum householderSpectrum(ConstMatrixView left, ConstMatrixView right, const DoubleMatrix* middle) {
+  const int64_t count = std::min(std::min(left.rows, right.rows), std::min(left.cols, right.cols));
+  if (!isAllFinite(left) || !isAllFinite(right)) return notFinite(count);
+  const DoubleMatrix rl = thinQrR(left), rr = thinQrR(right);
+  Spectrum s = fromCore(multiplyTransposed(middle != nullptr ? multiply(rl, *middle) : rl, rr), count);
+  s.noise = 8 * kEps * std::sqrt(innerProduct(rl, rl) * innerProduct(rr, rr));
+  return s;
+}
+
+bool needsHouseholder(const Spectrum& spectrum, std::span<const double> epsilons) {
+  if (!spectrum.isFinite || spectrum.route == SpectrumRoute::Householder || spectrum.noise <= 0) return false;
+  if (spectrum.noise > kGramTolerance * spectrum.largest()) return true;
+  return std::any_of(epsilons.begin(), epsilons.end(), [&](double e) { return rankDependsOnNoise(spectrum, e); });
+}
+
+double FactoredMatrix::frobenius() const { return std::sqrt(std::max(0.0, innerProduct(gram(left_), gram(right_)))); }
+
+Spectrum FactoredMatrix::spectrum(SpectrumRoute route) const {
+  if (route == SpectrumRoute::Gram) {
+    Spectrum s = fusedSpectrum(factorCore(left_), factorCore(right_));
+    const double epsilons[] = {0.01, 0.001};
+    if (!needsHouseholder(s, epsilons)) return s;
+  }
+  return householderSpectrum(left_, right_);
+}
+
+SingularVectors FactoredMatrix::vectors(int64_t count) const {
+  const ThinQr left = thinQr(left_), right = thinQr(right_);
+  SmallSvd svd = smallSvd(multiplyTransposed(left.triangle, right.triangle));
+  count = std::min<int64_t>(count, static_cast<int64_t>(svd.sigma.size()));
+  svd.sigma.resize(static_cast<size_t>(count));
+  const auto firstRows = [&](const DoubleMatrix& a) {
+    DoubleMatrix b(count, a.cols);
+    std::copy_n(a.data(), b.values.size(), b.data());
+    return b;
+  };
+  DoubleMatrix u = multiply(firstRows(svd.left), left.basis), v = multiply(firstRows(svd.right), right.basis);
+  for (int64_t i = 0; i < count; ++i) {
+    const double* peak = std::max_element(u.row(i), u.row(i) + u.cols, [](double a, double b) { return std::abs(a) < std::abs(b); });
+    if (u.cols == 0 || *peak >= 0) continue;
+    for (int64_t c = 0; c < u.cols; ++c) u(i, c) = -u(i, c);
+    for (int64_t c = 0; c < v.cols; ++c) v(i, c) = -v(i, c);
+  }
+  SingularVectors out;
+  out.groups = nearEqualGroups(svd.sigma);
+  out.sigma = std::move(svd.sigma);
+  out.left = u.toFloat();
+  out.right = v.toFloat();
+  return out;
+}
+
+Matrix FactoredMatrix::leftProduct(ConstMatrixView x) const {
+  Matrix inner = Matrix::zeros(x.rows, rank()), out = Matrix::zeros(x.rows, cols());
+  if (x.rows == 0 || rank() == 0 || cols() == 0) return out;
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<int>(x.rows), static_cast<int>(rank()), static_cast<int>(x.cols), 1.0F,
+              x.data, static_cast<int>(x.stride), left_.data, static_cast<int>(left_.stride), 0.0F, inner.data(), static_cast<int>(rank()));
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, static_cast<int>(x.rows), static_cast<int>(cols()), static_cast<int>(rank()), 1.0F,
+              inner.data(), static_cast<int>(rank()), right_.data, static_cast<int>(right_.stride), 0.0F, out.data(),
+              static_cast<int>(cols()));
+  return out;
+}
+
+double FactoredMatrix::productFrobenius(const FactoredMatrix& other) const {
+  // ||L^T (R L') R'||_F = ||R_l (R L'^T) R_r'^T||_F
+  const DoubleMatrix inner = multiplyTransposed(DoubleMatrix::from(right_), DoubleMatrix::from(other.left_));
+  const DoubleMatrix core = multiplyTransposed(multiply(thinQrR(left_), inner), thinQrR(other.right_));
+  return std::sqrt(innerProduct(core, core));
+}
+
+Matrix FactoredMatrix::dense() const { return transposedMultiply(DoubleMatrix::from(left_), DoubleMatrix::from(right_)).toFloat(); }
+
+}  // namespace headscope::core
