@@ -3,58 +3,33 @@
 //
 // Opening reads and checks headers only: names, shapes, dtypes, offsets; tensors are decoded when asked for. Everything in
 // the files is hostile until checked, and errors name file, tensor and offset. Thread-safe once open.
-// Format: huggingface/safetensors: 8 bytes little-endian header length, a JSON header, then the data.
+// Cost of opening: about 5 microseconds and 200 bytes a tensor.
 #include <filesystem>
-#include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "core/base/files.h"
+#include "core/checkpoint/safetensors_file.h"
 #include "core/checkpoint/weight_view.h"
 #include "core/tensor/dtype.h"
 
 namespace headscope::core {
 
-struct TensorInfo {
-  std::string name;
-  DType dtype;
-  std::vector<int64_t> shape;
-  const std::byte* data;  // first byte, inside a mapped file
-  size_t file;            // index into Checkpoint::files()
-
-  int64_t count() const;          // elements
-  std::string shapeText() const;  // "[64, 96]"
-};
-
-/// One safetensors file, mapped and checked.
-class SafetensorsFile {
- public:
-  /// Throws Error naming file, tensor and offset when anything in the header is not as the format says: header length,
-  /// JSON (depth, duplicate keys), dtype, shape (negative, overflowing), offsets (order, overlap, gaps, past the end).
-  static std::shared_ptr<const SafetensorsFile> open(const std::filesystem::path& path);
-
-  const std::filesystem::path& path() const { return map_->path(); }
-  const std::map<std::string, TensorInfo, std::less<>>& tensors() const { return tensors_; }
-  const std::map<std::string, std::string>& metadata() const { return metadata_; }
-  /// The tensor, or nullptr.
-  const TensorInfo* find(std::string_view name) const;
-  uint64_t bytes() const { return map_->bytes().size(); }
-
- private:
-  SafetensorsFile() = default;
-  std::shared_ptr<const MappedFile> map_;
-  std::map<std::string, TensorInfo, std::less<>> tensors_;
-  std::map<std::string, std::string> metadata_;
+/// What a caller of Checkpoint::matrix expects of the tensor.
+struct MatrixShape {
+  int64_t outputs = -1, inputs = -1;         // -1: any
+  bool isInByOut = false;                    // stored [in, out]
+  int64_t blockRows = 128, blockCols = 128;  // of float8 block scales
 };
 
 class Checkpoint {
  public:
-  /// Opens FOLDER/model.safetensors, or the shards named by model.safetensors.index.json, or (for adapters)
-  /// adapter_model.safetensors. Throws Error when none is there or any is broken. Shards that the index names but the
-  /// folder lacks are listed in missingFiles() and their tensors in missingTensors(): weight views can still open whole layers.
+  /// Opens FOLDER/model.safetensors; or the shards named by model.safetensors.index.json; or, without an index, shards named
+  /// model-00001-of-00163.safetensors; or (for adapters) adapter_model.safetensors. Throws Error when none is there or any is
+  /// broken, and when the index names a file outside the folder. A file may be a link to a regular file elsewhere, as in
+  /// Hugging Face's cache. Shards that the index names but the folder lacks are listed in missingFiles() and their tensors,
+  /// with those that a shard should have and lacks, in missingTensors(): weight views can still open whole layers.
   static std::shared_ptr<const Checkpoint> open(const std::filesystem::path& folder);
 
   const std::filesystem::path& folder() const { return folder_; }
@@ -62,25 +37,39 @@ class Checkpoint {
   const std::vector<std::string>& missingFiles() const { return missingFiles_; }
   const std::vector<std::string>& missingTensors() const { return missingTensors_; }
   const TensorInfo* find(std::string_view name) const;
-  /// The tensor, or an Error naming the folder and tensor.
+  /// The tensor, or an Error naming the folder and tensor (and the shard that should hold it, when that is missing).
   const TensorInfo& at(std::string_view name) const;
+  /// All tensors, sorted by name.
+  const std::vector<const TensorInfo*>& tensors() const { return tensors_; }
   std::vector<std::string_view> names() const;
-  uint64_t bytes() const;      // of all files
-  int64_t parameters() const;  // elements of all float tensors, block scales left out
+  /// True when a tensor, present or only listed in the index, has a name that starts so.
+  bool hasPrefix(std::string_view prefix) const;
+  uint64_t bytes() const;  // of all files
+  /// Elements of all float tensors, block scales left out.
+  int64_t parameters() const;
+  /// Where a tensor lies, for errors: "FILE, tensor NAME".
+  std::string whereIs(const TensorInfo& tensor) const;
 
-  /// A 2-D tensor as a linear map [out, in] (isInByOut: stored [in, out]); float8 finds its "<name>_scale_inv" scales with
-  /// the given block size. Throws Error on absent tensor, other rank, non-float dtype, or shape other than expected (-1: any).
-  WeightView matrix(std::string_view name, int64_t outputs = -1, int64_t inputs = -1, bool isInByOut = false, int64_t blockRows = 128,
-                    int64_t blockCols = 128) const;
-  /// A 1-D float tensor decoded. Throws Error on absence or a length other than expected (-1: any).
+  /// A tensor as a linear map [out, in]; a trailing or leading dimension of 1 is not dropped, but everything after the first
+  /// dimension is one (a convolution's [out, channels, h, w] is [out, channels*h*w]). Float8 finds its "<name>_scale_inv"
+  /// scales. Throws Error on absent tensor, rank below 2, non-float dtype, shape other than expected (both named), or scales
+  /// that don't fit.
+  WeightView matrix(std::string_view name, const MatrixShape& shape = {}) const;
+  /// A float tensor decoded flat. Throws Error on absence or a length other than expected (-1: any).
   std::vector<float> vector(std::string_view name, int64_t length = -1) const;
 
  private:
   Checkpoint() = default;
+  void openSingle(const std::filesystem::path& path);
+  void openIndexed(const std::filesystem::path& index);
+  void openNumbered(const std::vector<std::filesystem::path>& shards);
+  void gather(const std::vector<std::pair<std::string, size_t>>& placed);
+  void attachScales(WeightView& view, const TensorInfo& tensor, const MatrixShape& shape) const;
+
   std::filesystem::path folder_;
   std::vector<std::shared_ptr<const SafetensorsFile>> files_;
-  std::map<std::string_view, const TensorInfo*, std::less<>> index_;
-  std::vector<std::string> missingFiles_, missingTensors_;
+  std::vector<const TensorInfo*> tensors_;                  // sorted by name
+  std::vector<std::string> missingFiles_, missingTensors_;  // sorted
 };
 
 }  // namespace headscope::core

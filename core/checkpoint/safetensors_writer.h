@@ -34,7 +34,7 @@ class SafetensorsWriter {
 
   /// Adds a tensor whose elements `fill` writes when the file is written.
   void add(std::string name, DType dtype, std::vector<int64_t> shape, std::function<void(Sink&)> fill);
-  /// Convenience: a tensor held by the caller until write() returns.
+  /// Convenience: a tensor held by the writer.
   void add(std::string name, std::vector<int64_t> shape, std::vector<float> values);
   void add(std::string name, std::vector<int64_t> shape, std::vector<double> values);
   void add(std::string name, std::vector<int64_t> shape, std::vector<int64_t> values);

@@ -25,8 +25,10 @@ struct WeightView {
   // Which inputs: a consecutive range.
   int64_t inFirst = 0, inCount = 0;
 
-  // Float8 block scales: W[r, c] = stored[r, c] * scales[(r / blockRows) * scaleCols + c / blockCols]; null when none.
-  const float* scales = nullptr;
+  // Float8 block scales: W[r, c] = stored[r, c] * scales[(r / blockRows) * scaleCols + c / blockCols]; null when none. They lie
+  // in the mapped file too, perhaps unaligned and in another float type: read them with scaleAt.
+  const std::byte* scales = nullptr;
+  DType scaleType = DType::F32;
   int64_t scaleCols = 0, blockRows = 0, blockCols = 0;
 
   std::string name;  // tensor name, for errors
@@ -37,6 +39,11 @@ struct WeightView {
   /// The stored index of this view's output `r`.
   int64_t storedOutput(int64_t r) const { return outFirst + (r / outGroupSize) * outGroupStride + r % outGroupSize; }
 
+  /// The factor on the stored element [row, col]; 1 without scales.
+  float scaleAt(int64_t storedRow, int64_t storedCol) const;
+
+  /// A one-group view seen as `groups` equal groups of consecutive outputs (rows ordered by head).
+  WeightView inGroups(int64_t groups) const;
   /// Outputs [first, first + count) of this view; count must stay inside one group or cover whole groups.
   WeightView outputsFrom(int64_t first, int64_t count) const;
   /// Of every group only the `size` outputs that start at `offset` inside it.
@@ -46,6 +53,8 @@ struct WeightView {
 
   /// Decodes rows (outputs) [first, first + count) to `target` [count, inputs()], row stride `stride` floats.
   void decodeRows(int64_t first, int64_t count, float* target, int64_t stride) const;
+  /// The same for a range of inputs: [count, inputCount].
+  void decodeTile(int64_t first, int64_t count, int64_t inputFirst, int64_t inputCount, float* target, int64_t stride) const;
   /// The whole view decoded, [outputs, inputs].
   Matrix decode() const;
   /// True when rows can be used in place: float32, [out, in], one group, aligned. inPlace() is then W with row stride.
