@@ -23,7 +23,7 @@ class Adapter;  // core/model/adapter.h
 struct Family;  // core/model/families/family.h
 
 /// A low-rank change beside a linear map: y += up (down x), strength and PEFT scale already inside `up`.
-/// DoRA and saved modules: see LinearChange.
+/// DoRA: see LinearChange. Modules that an adapter saved whole are the Linear's weight, bias or norm already.
 struct LowRank {
   Matrix down;  // [r, in]
   Matrix up;    // [out, r]
@@ -31,9 +31,8 @@ struct LowRank {
 
 /// What an adapter does to one linear map (the outputs of this view only, in its order).
 struct LinearChange {
-  std::vector<LowRank> terms;                 // usually one
-  std::vector<float> rowScale;                // [out] DoRA: y = rowScale * (W x + terms) before the bias; empty: none
-  std::shared_ptr<const Matrix> replacement;  // modules_to_save: this matrix [out, in] in place of the stored one; or null
+  std::vector<LowRank> terms;   // usually one, none for a change of scale only
+  std::vector<float> rowScale;  // [out] DoRA: y = rowScale * (W x + terms) before the bias; empty: none
 };
 
 struct Linear {
@@ -101,6 +100,9 @@ struct HeadWeightsOnTop {  // from the last residual stream to logits
   Linear unembedding;  // [vocab or classes, d]; empty when the checkpoint has none
 };
 
+class BoundAdapter;  // core/model/bound_adapter.h
+class RoleReader;    // core/model/role_reader.h
+
 class Model {
  public:
   /// FOLDER holds config.json and safetensors. Throws Error: unknown family (named, with the known ones), settings that are
@@ -109,6 +111,8 @@ class Model {
 
   /// The same weights with an adapter's factors beside them at strength t (default: 1). Throws Error when the adapter does not fit.
   std::shared_ptr<const Model> withAdapter(std::shared_ptr<const Adapter> adapter, double strength = 1.0) const;
+  /// The model without its adapter (itself when it has none).
+  std::shared_ptr<const Model> withoutAdapter() const;
 
   const ModelSpec& spec() const { return spec_; }
   const Checkpoint& checkpoint() const { return *checkpoint_; }
@@ -118,6 +122,7 @@ class Model {
   double strength() const { return strength_; }
 
   EmbeddingWeights embedding() const;
+  /// Throws Error listing every tensor that the layer lacks.
   LayerWeights layer(int64_t index) const;
   /// The attention part alone, for weight views: works while other tensors of the layer are missing.
   NormWeights attentionNorm(int64_t index) const;
@@ -125,20 +130,27 @@ class Model {
   HeadWeightsOnTop head() const;
 
   /// Names of tensors that a full forward pass needs and the folder lacks; empty when complete.
-  std::vector<std::string> missing() const;
+  const std::vector<std::string>& missing() const { return missing_; }
   /// True when every attention tensor of the layer is there.
   bool hasAttention(int64_t index) const;
-  /// Tensors of the checkpoint that no role uses, and adapter tensors set aside, for notes.
+  /// Numbers that the model's roles use (a tied unembedding counts once).
+  int64_t parameters() const { return parameters_; }
+  /// What is set aside and why: of the config, tensors of the checkpoint that no role uses, adapter tensors that act on nothing shown.
   std::vector<std::string> notes() const;
 
  private:
-  friend struct ModelParts;
   Model() = default;
+  RoleReader reader(bool isSurvey = false) const;
+  void survey();
+
   ModelSpec spec_;
   std::shared_ptr<const Checkpoint> checkpoint_;
   const Family* family_ = nullptr;
-  std::string prefix_;  // found at opening: "transformer.", "model.", ...
+  std::string prefix_, topPrefix_;  // found at opening: "transformer.", "model.", ...
+  std::vector<std::string> missing_, notes_;
+  int64_t parameters_ = 0;
   std::shared_ptr<const Adapter> adapter_;
+  std::shared_ptr<const BoundAdapter> bound_;
   double strength_ = 1.0;
 };
 

@@ -19,6 +19,8 @@ enum class InputKind { Tokens, Image };
 enum class HeadKind { CausalLanguage, MaskedLanguage, Classifier, None };  // what the logits are
 
 /// Rotary positions. Pair i turns by position * frequencies[i]. Rotate-half pairs (i, i + dims/2); interleaved (2i, 2i + 1).
+/// The frequencies are float32 numbers, rounded step by step as Hugging Face rounds them, and the angle is their float32 product
+/// with the position: at position 500 a frequency in double would turn by 3e-5 more or less than the model was trained with.
 struct RopeSpec {
   int64_t dims = 0;  // rotated dimensions of a head, even, <= k; the rest pass through
   bool isInterleaved = false;
@@ -32,6 +34,7 @@ struct RopeSpec {
 /// Then k = nope + rope, values have valueWidth, and all heads share the rotary key.
 struct MlaSpec {
   int64_t queryRank = 0, latentRank = 0, nope = 0, rope = 0;
+  double normEps = 1e-6;  // of the two latent norms, whatever the model's own is
 };
 
 struct MoeSpec {
@@ -53,14 +56,23 @@ struct LayerSpec {
   double attentionScale = 1.0;  // multiplies q.k
 };
 
+/// How tensors are stored, for those who read them; Model has resolved all of it.
+struct StorageSpec {
+  bool hasQkvBias = false, hasOutputBias = false;  // of the attention's projections
+  bool hasMlpBias = false;
+  bool isGainLessOne = false;                // the stored norm gain is the factor - 1 (Gemma)
+  int64_t blockRows = 128, blockCols = 128;  // of float8 block scales
+};
+
 struct ImageSpec {
   int64_t height = 0, width = 0, patch = 0, channels = 3;
   int64_t patches() const { return (height / patch) * (width / patch); }
 };
 
 struct ModelSpec {
-  std::string family;       // model_type of config.json ("llama")
-  std::string familyTitle;  // for people ("Llama")
+  std::string family;                      // model_type of config.json ("llama")
+  std::string familyTitle;                 // for people ("Llama")
+  std::vector<std::string> architectures;  // classes that config.json names ("LlamaForCausalLM"), may be empty
 
   int64_t layers = 0, width = 0, heads = 0, kvHeads = 0, headWidth = 0 /* q and k */, valueWidth = 0;
   int64_t vocabulary = 0, context = 0;
@@ -92,11 +104,17 @@ struct ModelSpec {
   std::optional<MlaSpec> mla;
   std::optional<MoeSpec> moe;
   std::optional<ImageSpec> image;
+  StorageSpec storage;
   std::vector<LayerSpec> layer;    // [L]
   std::vector<std::string> notes;  // what was set aside and why ("1 next-token module after the last layer is not shown")
 
   /// Key/value head that query head h reads.
   int64_t kvHeadOf(int64_t h) const { return h * kvHeads / heads; }
 };
+
+/// Reads the text of a config.json; `where` names it in errors. Keys that are absent mean what they mean to Hugging Face.
+/// Throws Error naming the field: not JSON, wrong type or out of range, unknown family (with the known ones), anything the
+/// config asks for that is not supported.
+ModelSpec parseModelSpec(const std::string& text, const std::string& where);
 
 }  // namespace headscope::core

@@ -1,0 +1,180 @@
+#include "core/model/model.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/base/printable.h"
+#include "core/model/families/family.h"
+#include "core/model/role_reader.h"
+
+namespace headscope::core {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr uint64_t kLongestConfig = 64u << 20;
+
+std::string readConfig(const fs::path& folder) {
+  std::error_code code;
+  if (!fs::exists(folder, code)) throw Error("no such folder", folder.string());
+  if (!fs::is_directory(folder, code)) throw Error("not a folder", folder.string(), "give the folder that holds config.json");
+  if (!fs::exists(folder / "config.json", code)) {
+    const bool isAdapter = fs::exists(folder / "adapter_config.json", code);
+    throw Error("no config.json in the folder", folder.string(),
+                isAdapter ? "this is an adapter: open its base model and give this folder to --adapter" : "");
+  }
+  return readTextFile(folder / "config.json", kLongestConfig);
+}
+
+/// The prefix under which the backbone's layers lie; the first one when no layer's tensor is there.
+std::string findPrefix(const Checkpoint& checkpoint, const Family& family) {
+  for (const std::string_view prefix : family.prefixes) {
+    if (checkpoint.hasPrefix(std::string(prefix) + std::string(family.stem))) return std::string(prefix);
+  }
+  return std::string(family.prefixes.front());
+}
+
+std::string findTopPrefix(const Checkpoint& checkpoint, const Family& family) {
+  return checkpoint.hasPrefix("language_model." + std::string(family.topStem)) ? "language_model." : "";
+}
+
+/// "7 tensors that no role uses: a, b, c, ..."
+void noteUnused(std::vector<std::string>& notes, const std::vector<std::string_view>& unused) {
+  if (unused.empty()) return;
+  constexpr size_t kListed = 4;
+  std::string text = std::to_string(unused.size()) + (unused.size() == 1 ? " tensor that no role uses: " : " tensors that no role uses: ");
+  for (size_t i = 0; i < std::min(kListed, unused.size()); ++i) text += (i > 0 ? ", " : "") + printable(unused[i]);
+  if (unused.size() > kListed) text += ", ...";
+  notes.push_back(text);
+}
+
+}  // namespace
+
+std::shared_ptr<const Model> Model::open(const fs::path& folder) {
+  std::shared_ptr<Model> model(new Model());
+  model->spec_ = parseModelSpec(readConfig(folder), (folder / "config.json").string());
+  model->family_ = findFamily(model->spec_.family);
+  assert(model->family_ != nullptr);
+  model->checkpoint_ = Checkpoint::open(folder);
+  model->prefix_ = findPrefix(*model->checkpoint_, *model->family_);
+  model->topPrefix_ = findTopPrefix(*model->checkpoint_, *model->family_);
+  model->family_->complete(model->spec_, model->reader(true));
+  model->survey();
+  return model;
+}
+
+RoleReader Model::reader(bool isSurvey) const {
+  return RoleReader(*checkpoint_, spec_, prefix_, topPrefix_, bound_.get(), strength_, isSurvey);
+}
+
+/// Goes through every role once: shapes are checked, what is missing and what is left over is noted.
+void Model::survey() {
+  RoleReader all = reader(true);
+  family_->embedding(all);
+  for (int64_t l = 0; l < spec_.layers; ++l) {
+    LayerWeights weights;
+    family_->attentionNorm(all, l);
+    family_->attention(all, l);
+    family_->rest(all, l, weights);
+  }
+  family_->head(all);
+
+  missing_ = all.missing();
+  std::sort(missing_.begin(), missing_.end());
+  missing_.erase(std::unique(missing_.begin(), missing_.end()), missing_.end());
+
+  std::vector<const TensorInfo*> used = all.used();
+  const auto byName = [](const TensorInfo* a, const TensorInfo* b) { return a->name < b->name; };
+  std::sort(used.begin(), used.end(), byName);
+  used.erase(std::unique(used.begin(), used.end()), used.end());
+  if (used.empty()) {
+    throw Error("no tensor in the folder fits the " + spec_.familyTitle + " family, which needs " + printable(missing_.front()) + " and " +
+                    std::to_string(missing_.size() - 1) + " more",
+                folder().string(), "does config.json belong to these files?");
+  }
+  parameters_ = 0;
+  for (const TensorInfo* tensor : used) {
+    if (!tensor->name.ends_with("_scale_inv")) parameters_ += tensor->count();
+  }
+  std::vector<std::string_view> unused;
+  for (const TensorInfo* tensor : checkpoint_->tensors()) {
+    if (std::binary_search(used.begin(), used.end(), tensor, byName)) continue;
+    const std::string_view name = tensor->name;
+    if (!name.starts_with(prefix_) || !family_->isIgnored(name.substr(prefix_.size()))) unused.push_back(name);
+  }
+  noteUnused(notes_, unused);
+}
+
+std::shared_ptr<const Model> Model::withAdapter(std::shared_ptr<const Adapter>, double) const {
+  throw Error("adapters can't be applied yet", folder().string());
+}
+
+std::shared_ptr<const Model> Model::withoutAdapter() const {
+  std::shared_ptr<Model> base(new Model(*this));
+  base->adapter_ = nullptr;
+  base->bound_ = nullptr;
+  base->strength_ = 1.0;
+  return base;
+}
+
+std::string Model::name() const {
+  const fs::path whole = fs::absolute(folder()).lexically_normal();
+  return whole.has_filename() ? whole.filename().string() : whole.parent_path().filename().string();
+}
+
+EmbeddingWeights Model::embedding() const {
+  RoleReader from = reader();
+  EmbeddingWeights weights = family_->embedding(from);
+  from.throwIfMissing("the embedding");
+  return weights;
+}
+
+LayerWeights Model::layer(int64_t index) const {
+  assert(index >= 0 && index < spec_.layers);
+  RoleReader from = reader();
+  LayerWeights weights;
+  weights.attentionNorm = family_->attentionNorm(from, index);
+  weights.attention = family_->attention(from, index);
+  family_->rest(from, index, weights);
+  from.throwIfMissing("layer " + std::to_string(index));
+  return weights;
+}
+
+NormWeights Model::attentionNorm(int64_t index) const {
+  assert(index >= 0 && index < spec_.layers);
+  RoleReader from = reader();
+  NormWeights weights = family_->attentionNorm(from, index);
+  from.throwIfMissing("the attention norm of layer " + std::to_string(index));
+  return weights;
+}
+
+AttentionWeights Model::attention(int64_t index) const {
+  assert(index >= 0 && index < spec_.layers);
+  RoleReader from = reader();
+  AttentionWeights weights = family_->attention(from, index);
+  from.throwIfMissing("the attention of layer " + std::to_string(index));
+  return weights;
+}
+
+bool Model::hasAttention(int64_t index) const {
+  assert(index >= 0 && index < spec_.layers);
+  RoleReader from = reader(true);
+  family_->attention(from, index);
+  return from.missing().empty();
+}
+
+HeadWeightsOnTop Model::head() const {
+  RoleReader from = reader();
+  HeadWeightsOnTop weights = family_->head(from);
+  from.throwIfMissing("the head on top");
+  return weights;
+}
+
+std::vector<std::string> Model::notes() const {
+  std::vector<std::string> all = spec_.notes;
+  all.insert(all.end(), notes_.begin(), notes_.end());
+  return all;
+}
+
+}  // namespace headscope::core
