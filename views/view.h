@@ -34,7 +34,7 @@ struct ViewInput {
 struct ViewFrame {
   const Theme& theme;
   const TextMeasure& measure;
-  Size size;
+  Size size;              // height 0: as high as the view needs at this width (Figure::size says)
   bool isPaper = false;   // an export: no overlays needed, panel letters and paper type sizes apply
   core::Selection hover;  // what the mouse is over, layer/head/query/key = -1 where nothing
   double progress = -1;   // of the job that computes the data; < 0: none is running
@@ -65,8 +65,9 @@ class View {
   /// Wheel, drag and double-click on the picture change options (zoom, pan, thresholds). Return false when not used.
   struct Gesture {
     enum class Kind { Wheel, Drag, DoubleClick, Click } kind;
-    Point at, delta;     // points; wheel: delta.y > 0 zooms in
-    Pick pick;           // what the figure says is under `at`
+    Point at, delta;     // points; wheel: delta.y > 0 zooms in; drag: way since the last event
+    Pick pick;           // what the figure says is under `at`; during a drag: what was under `start`
+    Point start{};       // drag: where the button went down
     bool isPan = false;  // middle button or space held
   };
   virtual bool handle(const Gesture& gesture, const ViewInput& input, Size size, core::ViewOptions& options,

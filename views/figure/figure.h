@@ -60,6 +60,7 @@ struct Pick {
   Kind kind = Kind::None;
   int64_t a = -1, b = -1, c = -1;  // Head: layer, head. Cell: query, key. Token: position. Value: view-specific
   std::string tip;                 // ready to show, one or more lines; "" none
+  Rect bounds{};                   // of the item that was hit, set by Figure::pick()
 };
 
 struct RectItem {
@@ -115,8 +116,9 @@ using Shape = std::variant<RectItem, PolylineItem, CurveItem, TextItem, ImageIte
 struct Item {
   Shape shape;
   Pick pick;
-  // For images and rectangles with Kind::Cell whose a, b, c are -1: pick() fills a (row), b (column) from the point, over
-  // pickRows x pickCols equal cells starting at (pickFirstRow, pickFirstCol), pickStep tokens a cell.
+  // For images and rectangles with Kind::Cell whose a, b, c are -1: pick() fills a (row), b (column) from the point. The item
+  // shows pickRows x pickCols cells (parts of cells count) of pickStep tokens each, from token (pickFirstRow, pickFirstCol);
+  // a and b are the first token of the cell hit.
   double pickFirstRow = 0, pickFirstCol = 0, pickRows = 0, pickCols = 0, pickStep = 1;
 };
 
@@ -149,6 +151,8 @@ class TextMeasure {
   virtual double width(const std::string& text, const Font& font) const = 0;
   virtual double ascent(const Font& font) const = 0;
   virtual double descent(const Font& font) const = 0;
+  /// False where no typeface at hand has the character, so that it must be shown escaped (default: all are there).
+  virtual bool canShow(uint32_t /*codePoint*/, FontFace /*face*/) const { return true; }
 };
 
 }  // namespace headscope::views

@@ -1,0 +1,12 @@
+#pragma once
+// The views' own functions, one a file, for view_registry.cpp alone.
+#include "views/view.h"
+
+namespace headscope::views {
+
+const View& headGridView();
+const View& attentionMapView();
+const View& tokenFlowView();
+const View& neuronView();
+
+}  // namespace headscope::views

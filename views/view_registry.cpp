@@ -1,0 +1,22 @@
+#include "views/view_list.h"
+
+namespace headscope::views {
+
+const std::vector<const View*>& allViews() {
+  static const std::vector<const View*> views = {
+      &headGridView(),
+      &attentionMapView(),
+  };
+  return views;
+}
+
+const View* findView(std::string_view name) {
+  for (const View* view : allViews()) {
+    if (view->name() == name) return view;
+  }
+  return nullptr;
+}
+
+bool View::handle(const Gesture&, const ViewInput&, Size, core::ViewOptions&, core::Selection&) const { return false; }
+
+}  // namespace headscope::views
