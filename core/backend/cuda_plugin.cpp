@@ -1,0 +1,46 @@
+#include "core/backend/cuda_plugin.h"
+
+#include <dlfcn.h>
+
+#include <array>
+#include <cstring>
+#include <filesystem>
+
+namespace headscope::core {
+namespace {
+
+constexpr const char* kPluginFile = "headscope_cuda.so";
+
+using VersionFunction = const char* (*)();
+using CreateFunction = Backend* (*)(char* reason, size_t capacity);
+
+}  // namespace
+
+PluginResult loadCudaBackend() {
+  std::error_code code;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", code);
+  if (code) return {nullptr, "the program's folder is unknown"};
+  return loadCudaBackend((program.parent_path() / kPluginFile).string());
+}
+
+PluginResult loadCudaBackend(const std::string& file) {
+  if (!std::filesystem::exists(file)) return {nullptr, "built without the CUDA plug-in"};
+  // Stays loaded: the driver's threads and the backend's code outlive any handle.
+  void* library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (library == nullptr) {
+    const char* message = ::dlerror();
+    return {nullptr, std::string("the CUDA plug-in can't be loaded: ") + (message != nullptr ? message : "unknown reason")};
+  }
+  const auto version = reinterpret_cast<VersionFunction>(::dlsym(library, "headscopePluginVersion"));
+  const auto create = reinterpret_cast<CreateFunction>(::dlsym(library, "headscopeCreateBackend"));
+  if (version == nullptr || create == nullptr) return {nullptr, std::string(kPluginFile) + " is not a plug-in of this program"};
+  if (std::strcmp(version(), kPluginVersion) != 0) {
+    return {nullptr, std::string("the CUDA plug-in is of another version (") + version() + ", not " + kPluginVersion + ")"};
+  }
+  std::array<char, 512> reason{};
+  Backend* backend = create(reason.data(), reason.size());
+  if (backend == nullptr) return {nullptr, reason.data()};
+  return {std::shared_ptr<Backend>(backend), {}};
+}
+
+}  // namespace headscope::core

@@ -1,0 +1,134 @@
+// Attention from blocks of scores: cuBLAS makes q.k for a block of rows and the keys that any of them may see, these kernels turn
+// it into weights and statistics in place. A block is rows x keys x heads; the whole N x N never exists.
+#include "gpu/arithmetic/online_softmax.h"
+#include "gpu/device/check.h"
+#include "gpu/kernels/kernels.h"
+#include "gpu/kernels/launch.h"
+#include "gpu/kernels/reduce.cuh"
+
+namespace headscope::gpu {
+namespace {
+
+__device__ float finished(const ScoreBlock& b, float product) { return softCapped(product * b.scale, b.softcap); }
+
+__device__ SoftmaxRow blockMerged(SoftmaxRow mine) {
+  const float top = blockReduce(mine.max, -INFINITY, Max{});
+  if (mine.sum > 0.0f) raiseMax(mine, top);
+  SoftmaxRow row;
+  row.max = top;
+  row.sum = blockReduce(mine.sum, 0.0f, Sum{});
+  row.scoreSum = blockReduce(mine.scoreSum, 0.0f, Sum{});
+  row.distanceSum = blockReduce(mine.distanceSum, 0.0f, Sum{});
+  return row;
+}
+
+__global__ void softmaxKernel(ScoreBlock b, float* max, float* logSumExp, float* entropy, float* distance) {
+  for (int64_t index = blockIdx.x; index < b.heads * b.rows; index += gridDim.x) {
+    const int64_t head = index / b.rows, r = index % b.rows, query = b.firstRow + r;
+    float* scores = b.scores + index * b.keys;
+    const KeySpan span = visibleKeys(query, b.count, b.isCausal, b.window);
+    const int64_t begin = span.begin - b.firstKey, end = span.end - b.firstKey;
+    SoftmaxRow mine;
+    for (int64_t j = begin + threadIdx.x; j < end; j += blockDim.x) {
+      const int64_t key = b.firstKey + j;
+      const float score = finished(b, scores[j]);
+      scores[j] = score;
+      addScore(mine, score, static_cast<float>(query > key ? query - key : key - query));
+    }
+    const SoftmaxRow row = blockMerged(mine);
+    const float total = logSumExpOf(row);
+    for (int64_t j = threadIdx.x; j < b.keys; j += blockDim.x) scores[j] = j >= begin && j < end ? expf(scores[j] - total) : 0.0f;
+    if (threadIdx.x == 0) {
+      const int64_t at = head * b.count + query;
+      max[at] = row.max, logSumExp[at] = total, entropy[at] = entropyBitsOf(row), distance[at] = distanceOf(row);
+    }
+    __syncthreads();
+  }
+}
+
+__global__ void weightsKernel(ScoreBlock b, const float* logSumExp) {
+  const int64_t total = b.heads * b.rows * b.keys;
+  for (int64_t e = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; e < total; e += int64_t{gridDim.x} * blockDim.x) {
+    const int64_t key = b.firstKey + e % b.keys, query = b.firstRow + (e / b.keys) % b.rows, head = e / (b.keys * b.rows);
+    b.scores[e] = isVisible(query, key, b.isCausal, b.window) ? expf(finished(b, b.scores[e]) - logSumExp[head * b.count + query]) : 0.0f;
+  }
+}
+
+__global__ void columnMassKernel(ScoreBlock b, float* mass) {
+  for (int64_t j = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; j < b.keys; j += int64_t{gridDim.x} * blockDim.x) {
+    float sum = 0.0f;
+    for (int64_t r = 0; r < b.rows; ++r) sum += b.scores[r * b.keys + j];
+    mass[b.firstKey + j] += sum;
+  }
+}
+
+/// One warp a cell. Cells at the map's edge pool only what lies inside it.
+__global__ void poolKernel(ScoreBlock b, int64_t level, bool isMean, int64_t cellRows, int64_t cellCols, float* out) {
+  const int64_t side = int64_t{1} << level;
+  const int lane = threadIdx.x & 31;
+  const int64_t warps = int64_t{gridDim.x} * (blockDim.x >> 5);
+  for (int64_t cell = blockIdx.x * int64_t{blockDim.x >> 5} + (threadIdx.x >> 5); cell < cellRows * cellCols; cell += warps) {
+    const int64_t top = (cell / cellCols) * side, left = (cell % cellCols) * side;
+    const int64_t height = min(side, b.rows - top), width = min(side, b.keys - left);
+    float pooled = 0.0f;
+    for (int64_t e = lane; e < height * width; e += 32) {
+      const float weight = b.scores[(top + e / width) * b.keys + left + e % width];
+      pooled = isMean ? pooled + weight : Max{}(weight, pooled);
+    }
+    pooled = isMean ? warpReduce(pooled, Sum{}) : warpReduce(pooled, Max{});
+    if (lane == 0) out[cell] = isMean ? pooled / static_cast<float>(height * width) : pooled;
+  }
+}
+
+/// One warp a row and head.
+__global__ void patternKernel(DeviceMatrix query, DeviceMatrix key, core::AttentionRule rule, int64_t count, const float* logSumExp,
+                              int64_t firstRow, int64_t rows, const int64_t* starts, const int32_t* cols, float* out) {
+  const int lane = threadIdx.x & 31;
+  const int64_t warps = int64_t{gridDim.x} * (blockDim.x >> 5);
+  for (int64_t index = blockIdx.x * int64_t{blockDim.x >> 5} + (threadIdx.x >> 5); index < rule.heads * rows; index += warps) {
+    const int64_t head = index / rows, r = index % rows, i = firstRow + r;
+    const float* q = query.data + i * query.stride + head * rule.keyWidth;
+    float sum = 0.0f;
+    for (int64_t s = starts[r]; s < starts[r + 1]; ++s) {
+      const int64_t j = cols[s];
+      if (!isVisible(i, j, rule.isCausal, rule.window)) continue;
+      const float* k = key.data + j * key.stride + (head * rule.kvHeads / rule.heads) * rule.keyWidth;
+      float product = 0.0f;
+      for (int64_t c = lane; c < rule.keyWidth; c += 32) product += q[c] * k[c];
+      product = warpReduce(product, Sum{});
+      sum += expf(softCapped(product * static_cast<float>(rule.scale), static_cast<float>(rule.softcap)) - logSumExp[head * count + i]);
+    }
+    if (lane == 0) out[index] = sum;
+  }
+}
+
+}  // namespace
+
+void softmaxRows(const ScoreBlock& b, float* max, float* logSumExp, float* entropy, float* distance, cudaStream_t stream) {
+  softmaxKernel<<<gridFor(b.heads * b.rows, 1), kBlock, 0, stream>>>(b, max, logSumExp, entropy, distance);
+  checkLaunch("softmax");
+}
+
+void weightsFromStatistics(const ScoreBlock& b, const float* logSumExp, cudaStream_t stream) {
+  weightsKernel<<<gridFor(b.heads * b.rows * b.keys), kBlock, 0, stream>>>(b, logSumExp);
+  checkLaunch("attention weights");
+}
+
+void addColumnMass(const ScoreBlock& b, float* mass, cudaStream_t stream) {
+  columnMassKernel<<<gridFor(b.keys), kBlock, 0, stream>>>(b, mass);
+  checkLaunch("column mass");
+}
+
+void poolWeights(const ScoreBlock& b, int64_t level, bool isMean, int64_t cellRows, int64_t cellCols, float* out, cudaStream_t stream) {
+  poolKernel<<<gridFor(cellRows * cellCols, kBlock / 32), kBlock, 0, stream>>>(b, level, isMean, cellRows, cellCols, out);
+  checkLaunch("pooling a tile");
+}
+
+void patternSums(const DeviceMatrix& query, const DeviceMatrix& key, const core::AttentionRule& rule, int64_t count, const float* logSumExp,
+                 int64_t firstRow, int64_t rows, const int64_t* starts, const int32_t* cols, float* out, cudaStream_t stream) {
+  patternKernel<<<gridFor(rule.heads * rows, kBlock / 32), kBlock, 0, stream>>>(query, key, rule, count, logSumExp, firstRow, rows, starts,
+                                                                                cols, out);
+  checkLaunch("pattern sums");
+}
+
+}  // namespace headscope::gpu
