@@ -266,11 +266,10 @@ ThinQr thinQr(const DoubleMatrix& factor) {
   return out;
 }
 
-DoubleMatrix thinQrR(ConstMatrixView factor) {
-  const int m = asInt(factor.cols), k = asInt(factor.rows), p = std::min(m, k), query = -1;
+DoubleMatrix thinQrR(DoubleMatrix a) {
+  const int m = asInt(a.cols), k = asInt(a.rows), p = std::min(m, k), query = -1;
   DoubleMatrix r(p, k);
   if (p == 0) return r;
-  DoubleMatrix a = DoubleMatrix::from(factor);
   std::vector<double> tau(static_cast<size_t>(p));
   double size = 0;
   int info = 0;

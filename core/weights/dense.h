@@ -65,7 +65,8 @@ struct SmallSvd {
 SmallSvd smallSvd(DoubleMatrix a);
 
 /// R [min(k, m), k] of a thin Householder QR of F^T (F [k, m]), in double: F^T = Q R.
-DoubleMatrix thinQrR(ConstMatrixView factor);
+DoubleMatrix thinQrR(DoubleMatrix factor);
+inline DoubleMatrix thinQrR(ConstMatrixView factor) { return thinQrR(DoubleMatrix::from(factor)); }
 /// The same with Q^T [min(k, m), m] (orthonormal rows).
 struct ThinQr {
   DoubleMatrix basis;     // Q^T [p, m], p = min(k, m)

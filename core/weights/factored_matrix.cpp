@@ -24,13 +24,6 @@ bool isAllFinite(const DoubleMatrix& a) {
   return std::all_of(a.values.begin(), a.values.end(), [](double v) { return std::isfinite(v); });
 }
 
-bool isAllFinite(ConstMatrixView a) {
-  for (int64_t r = 0; r < a.rows; ++r) {
-    if (!std::all_of(a.row(r), a.row(r) + a.cols, [](float v) { return std::isfinite(v); })) return false;
-  }
-  return true;
-}
-
 /// Largest eigenvalue of a positive semi-definite matrix by power steps from its heaviest row: from below, within a few percent.
 double largestEigenvalue(const DoubleMatrix& g) {
   const int64_t n = g.rows;
@@ -108,7 +101,7 @@ Spectrum fusedSpectrum(const FactorCore& left, const FactorCore& right, const Do
   return s;
 }
 
-Spectrum householderSpectrum(ConstMatrixView factor) {
+Spectrum householderSpectrum(const DoubleMatrix& factor) {
   const int64_t count = std::min(factor.rows, factor.cols);
   if (!isAllFinite(factor)) return notFinite(count);
   Spectrum s = fromCore(thinQrR(factor), count);
@@ -116,7 +109,7 @@ Spectrum householderSpectrum(ConstMatrixView factor) {
   return s;
 }
 
-Spectrum householderSpectrum(ConstMatrixView left, ConstMatrixView right, const DoubleMatrix* middle) {
+Spectrum householderSpectrum(const DoubleMatrix& left, const DoubleMatrix& right, const DoubleMatrix* middle) {
   const int64_t count = std::min(std::min(left.rows, right.rows), std::min(left.cols, right.cols));
   if (!isAllFinite(left) || !isAllFinite(right)) return notFinite(count);
   const DoubleMatrix rl = thinQrR(left), rr = thinQrR(right);

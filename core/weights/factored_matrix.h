@@ -19,7 +19,7 @@
 
 namespace headscope::core {
 
-inline constexpr double kGramTolerance = 5e-7;
+inline constexpr double kGramTolerance = 1e-6;
 
 struct FactorCore {
   int64_t width = 0;      // m
@@ -44,9 +44,13 @@ Spectrum factorSpectrum(const FactorCore& core);
 /// The caller decides what to do where noise is above kGramTolerance.
 Spectrum fusedSpectrum(const FactorCore& left, const FactorCore& right, const DoubleMatrix* middle = nullptr);
 
-/// Singular values by thin QR in double.
-Spectrum householderSpectrum(ConstMatrixView factor);
-Spectrum householderSpectrum(ConstMatrixView left, ConstMatrixView right, const DoubleMatrix* middle = nullptr);
+/// Singular values by thin QR in double, of a factor [k, m], and of L^T M R.
+Spectrum householderSpectrum(const DoubleMatrix& factor);
+Spectrum householderSpectrum(const DoubleMatrix& left, const DoubleMatrix& right, const DoubleMatrix* middle = nullptr);
+inline Spectrum householderSpectrum(ConstMatrixView factor) { return householderSpectrum(DoubleMatrix::from(factor)); }
+inline Spectrum householderSpectrum(ConstMatrixView left, ConstMatrixView right) {
+  return householderSpectrum(DoubleMatrix::from(left), DoubleMatrix::from(right));
+}
 
 /// True when the Gram route's spectrum is too coarse: by tolerance, or because an effective rank at `epsilons` depends on it.
 bool needsHouseholder(const Spectrum& spectrum, std::span<const double> epsilons = {});

@@ -16,13 +16,30 @@
 
 namespace headscope::core {
 
+class Job;
+
 enum class Fold { Off, On };
 
 /// MLA's two readings of kv_b_proj: per head (right) and the published first-half/second-half mistake, for comparison.
 enum class MlaSplit { Heads, Halves };
 
+/// Means over the model axis that centring takes off, one a row; empty where nothing is centred.
+struct RowMeans {
+  std::vector<float> query, key, value, output;  // [H*k], [G*k], [G*v], [H*v]
+};
+
+/// Part of the model axis: coordinates [first, first + count) of the residual stream; count -1: all.
+/// A part needs the whole's row means where the norm centres.
+struct ModelAxis {
+  int64_t first = 0, count = -1;
+  const RowMeans* means = nullptr;
+  const std::vector<int64_t>* outputOrder = nullptr;  // [d]: column c of `output` is coordinate outputOrder[first + c]; null: c itself
+  bool withUp = true;                                 // false: MLA's up-projections, which don't touch the model axis, are left out
+};
+
 struct HeadWeights {
   int64_t layer = 0, heads = 0, kvHeads = 0;
+  int64_t keyWidth = 0, valueWidth = 0;  // k and v; under MLA k = nope + rope
   bool isFolded = false;
   std::string foldRefusal;  // why folding is wrong for this model; "" when it is allowed
 
@@ -42,14 +59,30 @@ struct HeadWeights {
     Matrix valueUp;     // W_UV^T [H*v, latent]
   };
   std::optional<Latent> latent;
+  int64_t nope = 0, rope = 0;  // MLA: k = nope + rope
 
+  RowMeans means;                                    // taken off when folded into a norm that centres
   std::vector<float> queryBias, keyBias, valueBias;  // [H*k], [G*k], [G*v] or empty, unfolded
 
   int64_t kvHeadOf(int64_t h) const { return h * kvHeads / heads; }
+
+  // One head's rows. Standard attention only, but for outputOf.
+  ConstMatrixView queryOf(int64_t h) const { return query.view().rowsFrom(h * keyWidth, keyWidth); }        // [k, d]
+  ConstMatrixView keyOf(int64_t g) const { return key.view().rowsFrom(g * keyWidth, keyWidth); }            // [k, d]
+  ConstMatrixView valueOf(int64_t g) const { return value.view().rowsFrom(g * valueWidth, valueWidth); }    // [v, d]
+  ConstMatrixView outputOf(int64_t h) const { return output.view().rowsFrom(h * valueWidth, valueWidth); }  // [v, d]
 };
 
 /// Throws Error when attention tensors of the layer are missing (named), or Fold::On is asked where it is refused.
-HeadWeights headWeights(const Model& model, int64_t layer, Fold fold, MlaSplit split = MlaSplit::Heads);
+/// Costs one decoding of the layer's attention tensors (of the axis part that is asked for), split over the pool.
+HeadWeights headWeights(const Model& model, int64_t layer, Fold fold, MlaSplit split = MlaSplit::Heads, const ModelAxis& axis = {},
+                        const Job* job = nullptr);
+
+/// A linear map's weights decoded to [outputs, count] from input `first` on, adapter merged (terms, DoRA's row scale), rows split over the pool.
+Matrix decodeLinear(const Linear& linear, int64_t first = 0, int64_t count = -1, const Job* job = nullptr);
+
+/// Fold::On where it is allowed, else Fold::Off.
+Fold defaultFold(const ModelSpec& spec);
 
 /// Why norms can't be folded into this model's attention weights; "" when they can.
 std::string foldRefusal(const ModelSpec& spec);

@@ -1,0 +1,160 @@
+#include "core/weights/composition_heads.h"
+
+#include <cblas.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <mutex>
+
+#include "core/base/job.h"
+#include "core/base/parallel.h"
+#include "core/weights/factored_matrix.h"
+#include "core/weights/layer_factors.h"
+
+namespace headscope::core {
+namespace {
+
+/// Orthonormal basis of the rows whose Gram matrix is g, as a turn; directions below rounding are left out.
+DoubleMatrix basisTurn(const DoubleMatrix& g) {
+  DoubleMatrix vectors;
+  const std::vector<double> values = symmetricEigen(g, vectors);
+  int64_t rank = 0;
+  while (rank < g.rows && values[static_cast<size_t>(rank)] > 1e-12 * std::max(values[0], 0.0) && values[static_cast<size_t>(rank)] > 0)
+    ++rank;
+  DoubleMatrix turn(rank, g.rows);
+  for (int64_t r = 0; r < rank; ++r) {
+    for (int64_t c = 0; c < g.rows; ++c) turn(r, c) = vectors(r, c) / std::sqrt(values[static_cast<size_t>(r)]);
+  }
+  return turn;
+}
+
+/// turn * [W_UK,h^T 0; 0 I] and the like: a turn of a latent factor, on the latent's rows.
+Matrix turned(const DoubleMatrix& turn, ConstMatrixView rows) { return multiply(turn, DoubleMatrix::from(rows)).toFloat(); }
+
+struct Sides {
+  const FactorCore *query, *key, *value, *output;
+};
+
+}  // namespace
+
+CompositionHeads::CompositionHeads(const Model& model, Fold fold, CompositionMetric metric, Job& job)
+    : model_(model),
+      fold_(fold),
+      metric_(metric),
+      heads_(model.spec().heads),
+      width_(model.spec().width),
+      layers_(static_cast<size_t>(model.spec().layers)) {
+  for (int64_t l = 0; l < layers(); ++l) {
+    job.report(0.1 * static_cast<double>(l) / static_cast<double>(layers()), "reading layer " + std::to_string(l + 1));
+    job.checkpoint();
+    prepare(l, job);
+  }
+}
+
+void CompositionHeads::prepare(int64_t index, const Job& job) {
+  const std::vector<MatrixPlan> plans = {{"W_QK", "Q", "K", {}}, {"W_OV", "V", "O", {}}};
+  const LayerFactors factors(model_, index, fold_, MlaSplit::Heads, plans, false, job);
+  const HeadWeights& w = factors.weights();
+  const FactorSet &Q = factors.set("Q"), &K = factors.set("K"), &V = factors.set("V"), &O = factors.set("O");
+  Layer& layer = layers_[static_cast<size_t>(index)];
+  layer.means = w.means;
+  layer.writers.resize(static_cast<size_t>(heads_));
+  for (auto& readers : layer.readers) readers.resize(static_cast<size_t>(heads_));
+  // Where a head's stored rows lie in the strip's source, and what stands between them and the factor.
+  const bool isLatent = w.latent.has_value(), hasQueryLatent = isLatent && w.latent->queryDown.size() > 0;
+  parallelFor(
+      heads_,
+      [&](int64_t h) {
+        const size_t s = static_cast<size_t>(h);
+        const int64_t g = w.kvHeadOf(h);
+        const auto at = [&](const FactorSet& set) -> const FactorCore& { return set.cores[static_cast<size_t>(factors.indexIn(set, h))]; };
+        const Sides c{&at(Q), &at(K), &at(V), &at(O)};
+        if (!c.query->isFinite || !c.key->isFinite || !c.value->isFinite || !c.output->isFinite) {
+          layer.writers[s].norm = std::numeric_limits<double>::quiet_NaN();
+          for (auto& readers : layer.readers) readers[s].norm = std::numeric_limits<double>::quiet_NaN();
+          return;
+        }
+        const bool isKernel = metric_ == CompositionMetric::Kernel;
+        const double qk = std::sqrt(std::max(0.0, innerProduct(c.query->gram, c.key->gram)));
+        const double ov = std::sqrt(std::max(0.0, innerProduct(c.value->gram, c.output->gram)));
+        const auto set = [&](ThinHead& head, const FactorCore& own, const FactorCore& other, double norm, const ConstMatrixView* latentRows,
+                             int64_t firstRow) {
+          const DoubleMatrix turn = isKernel ? basisTurn(own.gram) : other.triangle;
+          head.norm = isKernel ? static_cast<double>(turn.rows) : norm;
+          head.firstRow = firstRow;
+          head.turn = latentRows != nullptr ? turned(turn, *latentRows) : turn.toFloat();
+        };
+        const auto rowsOf = [&](const FactorSet& f) { return f.rows[static_cast<size_t>(factors.indexIn(f, h))]; };
+        const ConstMatrixView q = rowsOf(Q), k = rowsOf(K), v = rowsOf(V);
+        set(layer.writers[s], *c.output, *c.value, ov, nullptr, h * w.valueWidth);
+        set(layer.readers[0][s], *c.query, *c.key, qk, hasQueryLatent ? &q : nullptr, hasQueryLatent ? 0 : h * w.keyWidth);
+        set(layer.readers[1][s], *c.key, *c.query, qk, isLatent ? &k : nullptr, isLatent ? 0 : g * w.keyWidth);
+        set(layer.readers[2][s], *c.value, *c.output, ov, isLatent ? &v : nullptr, isLatent ? 0 : g * w.valueWidth);
+      },
+      &job);
+  for (const std::string& note : factors.notes()) notes_.push_back(note);
+}
+
+int64_t CompositionHeads::writerRows(int64_t layer) const {
+  int64_t rows = 0;
+  for (const ThinHead& head : layers_[static_cast<size_t>(layer)].writers) rows += head.turn.rows();
+  return rows;
+}
+
+int64_t CompositionHeads::readerRows(int64_t layer) const {
+  int64_t rows = 0;
+  for (const auto& readers : layers_[static_cast<size_t>(layer)].readers) {
+    for (const ThinHead& head : readers) rows += head.turn.rows();
+  }
+  return rows;
+}
+
+CompositionHeads::Strip CompositionHeads::strip(int64_t index, int64_t first, int64_t count, bool withReaders,
+                                                const std::vector<int64_t>* order, const Job& job) const {
+  const Layer& layer = layers_[static_cast<size_t>(index)];
+  ModelAxis axis;
+  axis.first = first, axis.count = count, axis.means = &layer.means, axis.outputOrder = order, axis.withUp = false;
+  const HeadWeights w = headWeights(model_, index, fold_, MlaSplit::Heads, axis, &job);
+  Matrix joint;  // [latentDown; ropeKey]
+  if (w.latent) {
+    joint = Matrix(w.latent->latentDown.rows() + w.latent->ropeKey.rows(), count);
+    std::copy_n(w.latent->latentDown.data(), w.latent->latentDown.size(), joint.data());
+    std::copy_n(w.latent->ropeKey.data(), w.latent->ropeKey.size(), joint.row(w.latent->latentDown.rows()));
+  }
+  const Matrix& query = !w.latent ? w.query : w.latent->queryDown.size() > 0 ? w.latent->queryDown : w.latent->queryUp;
+  const Matrix &key = w.latent ? joint : w.key, &value = w.latent ? w.latent->latentDown : w.value;
+
+  struct Piece {
+    const ThinHead* head;
+    const Matrix* source;
+    float* target;
+  };
+  std::vector<Piece> pieces;
+  const auto collect = [&](const std::vector<ThinHead>& heads, const Matrix& source) {
+    int64_t rows = 0;
+    for (const ThinHead& head : heads) rows += head.turn.rows();
+    Matrix out(rows, count);
+    rows = 0;
+    for (const ThinHead& head : heads) {
+      if (head.turn.rows() > 0) pieces.push_back({&head, &source, out.row(rows)});
+      rows += head.turn.rows();
+    }
+    return out;
+  };
+  Strip strip;
+  strip.writers = collect(layer.writers, w.output);
+  if (withReaders) strip.readers = {collect(layer.readers[0], query), collect(layer.readers[1], key), collect(layer.readers[2], value)};
+  parallelFor(
+      static_cast<int64_t>(pieces.size()),
+      [&](int64_t i) {
+        const auto& [head, source, target] = pieces[static_cast<size_t>(i)];
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, static_cast<int>(head->turn.rows()), static_cast<int>(count),
+                    static_cast<int>(head->turn.cols()), 1.0F, head->turn.data(), static_cast<int>(head->turn.cols()),
+                    source->row(head->firstRow), static_cast<int>(count), 0.0F, target, static_cast<int>(count));
+      },
+      &job);
+  return strip;
+}
+
+}  // namespace headscope::core

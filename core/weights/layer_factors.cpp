@@ -1,0 +1,243 @@
+#include "core/weights/layer_factors.h"
+
+#include <cblas.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "core/base/error.h"
+#include "core/base/job.h"
+#include "core/base/parallel.h"
+
+namespace headscope::core {
+namespace {
+
+FactorSet perHead(const Matrix& stack, int64_t heads, int64_t stride, int64_t first, int64_t count, std::string module) {
+  FactorSet set;
+  set.module = std::move(module);
+  for (int64_t h = 0; h < heads; ++h) set.rows.push_back(stack.view().rowsFrom(h * stride + first, count));
+  return set;
+}
+
+/// The leading block of an upper triangle: the triangle of the leading columns' QR.
+std::shared_ptr<const DoubleMatrix> leadingBlock(const DoubleMatrix& r, int64_t n) {
+  auto block = std::make_shared<DoubleMatrix>(n, n);
+  for (int64_t i = 0; i < n; ++i) std::copy_n(r.row(i), n, block->row(i));
+  return block;
+}
+
+/// R with R^T R = F F^T, square [m, m] also where F has fewer columns than rows.
+std::shared_ptr<const DoubleMatrix> triangleOf(ConstMatrixView factor, bool isExact, const Job& job) {
+  if (!isExact) return std::make_shared<DoubleMatrix>(choleskyFactor(gramTiled(factor, &job)));
+  const DoubleMatrix r = thinQrR(factor);
+  auto square = std::make_shared<DoubleMatrix>(factor.rows, factor.rows);
+  std::copy(r.values.begin(), r.values.end(), square->values.begin());
+  return square;
+}
+
+bool uses(const std::vector<MatrixPlan>& plans, const std::string& set) {
+  return std::any_of(plans.begin(), plans.end(), [&](const MatrixPlan& p) { return p.left == set || p.right == set; });
+}
+
+}  // namespace
+
+DoubleMatrix FactorSet::exact(int64_t head) const {
+  const DoubleMatrix own = DoubleMatrix::from(rows[static_cast<size_t>(head)]);
+  return through ? multiplyTransposed(own, *through) : own;
+}
+
+DoubleMatrix rotationMatrix(const RopeSpec& rope, int64_t width, int64_t first, int64_t offset) {
+  DoubleMatrix r = DoubleMatrix::identity(width);
+  const int64_t pairs = rope.dims / 2;
+  for (int64_t i = 0; i < pairs; ++i) {
+    const double angle = static_cast<double>(offset) * rope.frequencies[static_cast<size_t>(i)];
+    const int64_t a = first + (rope.isInterleaved ? 2 * i : i), b = first + (rope.isInterleaved ? 2 * i + 1 : i + pairs);
+    r(a, a) = r(b, b) = std::cos(angle);
+    r(a, b) = std::sin(angle);
+    r(b, a) = -std::sin(angle);
+  }
+  return r;
+}
+
+std::vector<MatrixPlan> matrixPlans(const ModelSpec& spec, const std::vector<int64_t>& offsets) {
+  if (!offsets.empty() && spec.positions != PositionKind::Rope) {
+    throw Error("the model has no rotary positions, so W_QK does not depend on an offset", spec.familyTitle, "leave --rope-offset out");
+  }
+  std::vector<MatrixPlan> plans;
+  if (spec.mla) {
+    plans = {{"W_UQ_nope", "UQ_nope", "", {}},
+             {"W_UQ_rope", "UQ_rope", "", {}},
+             {"W_UK", "UK", "", {}},
+             {"W_UV", "UV", "", {}},
+             {"W_O", "O", "", {}},
+             {"W_QK_nope_latent", "UQ_nope", "UK", {}},
+             {"W_OV_latent", "UV", "O", {}},
+             {"W_QK_nope", "Q_nope", "K_nope", {}},
+             {"W_QK_rope", "Q_rope", "K_rope", {}},
+             {"W_QK", "Q", "K", {}},
+             {"W_OV", "V", "O", {}}};
+    for (const int64_t n : offsets) {
+      plans.push_back({"W_QK_rope@" + std::to_string(n), "Q_rope", "K_rope", n});
+      plans.push_back({"W_QK@" + std::to_string(n), "Q", "K", n});
+    }
+    return plans;
+  }
+  plans = {{"W_Q", "Q", "", {}}, {"W_K", "K", "", {}},   {"W_V", "V", "", {}},
+           {"W_O", "O", "", {}}, {"W_QK", "Q", "K", {}}, {"W_OV", "V", "O", {}}};
+  for (const int64_t n : offsets) plans.push_back({"W_QK@" + std::to_string(n), "Q", "K", n});
+  return plans;
+}
+
+LayerFactors::LayerFactors(const Model& model, int64_t layer, Fold fold, MlaSplit split, const std::vector<MatrixPlan>& plans, bool isExact,
+                           const Job& job)
+    : weights_(headWeights(model, layer, fold, split, {}, &job)), rope_(model.spec().rope) {
+  const AttentionWeights attention = model.attention(layer);
+  if (weights_.latent) {
+    addLatent(attention, plans, isExact, job);
+  } else {
+    addStandard(attention);
+  }
+  for (auto it = sets_.begin(); it != sets_.end();) it = uses(plans, it->first) ? std::next(it) : sets_.erase(it);
+  if (!isExact) computeCores(job);
+}
+
+void LayerFactors::addStandard(const AttentionWeights& a) {
+  const HeadWeights& w = weights_;
+  sets_["Q"] = perHead(w.query, w.heads, w.keyWidth, 0, w.keyWidth, a.query.module);
+  sets_["K"] = perHead(w.key, w.kvHeads, w.keyWidth, 0, w.keyWidth, a.key.module);
+  sets_["V"] = perHead(w.value, w.kvHeads, w.valueWidth, 0, w.valueWidth, a.value.module);
+  sets_["O"] = perHead(w.output, w.heads, w.valueWidth, 0, w.valueWidth, a.output.module);
+}
+
+void LayerFactors::addLatent(const AttentionWeights& a, const std::vector<MatrixPlan>& plans, bool isExact, const Job& job) {
+  const HeadWeights& w = weights_;
+  const HeadWeights::Latent& l = *w.latent;
+  const int64_t H = w.heads, k = w.nope + w.rope;
+  const std::string queryModule = a.queryUp.empty() ? a.query.module : a.queryUp.module;
+  sets_["UQ_nope"] = perHead(l.queryUp, H, k, 0, w.nope, queryModule);
+  sets_["UQ_rope"] = perHead(l.queryUp, H, k, w.nope, w.rope, queryModule);
+  sets_["UK"] = perHead(l.keyUp, H, w.nope, 0, w.nope, a.keyUp.module);
+  sets_["UV"] = perHead(l.valueUp, H, w.valueWidth, 0, w.valueWidth, a.valueUp.module);
+  sets_["O"] = perHead(w.output, H, w.valueWidth, 0, w.valueWidth, a.output.module);
+
+  if (uses(plans, "Q") || uses(plans, "Q_nope") || uses(plans, "Q_rope")) {
+    sets_["Q"] = perHead(l.queryUp, H, k, 0, k, queryModule);
+    sets_["Q_nope"] = sets_["UQ_nope"];
+    sets_["Q_rope"] = sets_["UQ_rope"];
+    if (l.queryDown.size() > 0) {
+      const auto triangle = triangleOf(l.queryDown, isExact, job);
+      for (const char* name : {"Q", "Q_nope", "Q_rope"}) sets_[name].through = triangle;
+    }
+  }
+  if (uses(plans, "K") || uses(plans, "K_nope") || uses(plans, "V")) {
+    // Latent and rotary key share the residual stream: the triangle of both stacked, its leading block that of the latent.
+    const int64_t c = l.latentDown.rows(), rope = l.ropeKey.rows();
+    owned_.emplace_back(c + rope, l.latentDown.cols());
+    Matrix& down = owned_.back();
+    std::copy_n(l.latentDown.data(), l.latentDown.size(), down.row(0));
+    if (rope > 0) std::copy_n(l.ropeKey.data(), l.ropeKey.size(), down.row(c));
+    const auto joint = triangleOf(down, isExact, job);
+    const auto latent = leadingBlock(*joint, c);
+    down = Matrix();
+    sets_["K_nope"] = sets_["UK"];
+    sets_["K_nope"].through = latent;
+    sets_["V"] = sets_["UV"];
+    sets_["V"].through = latent;
+    FactorSet both;
+    both.module = a.keyUp.module;
+    both.through = joint;
+    for (int64_t h = 0; uses(plans, "K") && h < H; ++h) {
+      Matrix rows = Matrix::zeros(k, c + rope);  // [W_UK,h^T 0; 0 I]
+      for (int64_t r = 0; r < w.nope; ++r) std::copy_n(l.keyUp.row(h * w.nope + r), c, rows.row(r));
+      for (int64_t r = 0; r < rope; ++r) rows(w.nope + r, c + r) = 1;
+      owned_.push_back(std::move(rows));
+      both.rows.push_back(owned_.back());
+    }
+    sets_["K"] = std::move(both);
+  }
+  sets_["K_rope"] = perHead(l.ropeKey, 1, l.ropeKey.rows(), 0, l.ropeKey.rows(), a.ropeKey.module);
+}
+
+void LayerFactors::computeCores(const Job& job) {
+  struct Piece {
+    FactorSet* set;
+    int64_t head;
+    const Matrix* through;
+  };
+  std::vector<Piece> pieces;
+  std::map<const DoubleMatrix*, Matrix> narrow;
+  for (auto& [name, set] : sets_) {
+    set.cores.resize(set.rows.size());
+    const Matrix* through = nullptr;
+    if (set.through) {
+      if (!narrow.count(set.through.get())) narrow[set.through.get()] = set.through->toFloat();
+      through = &narrow[set.through.get()];
+    }
+    for (int64_t h = 0; h < set.heads(); ++h) pieces.push_back({&set, h, through});
+  }
+  parallelFor(
+      static_cast<int64_t>(pieces.size()),
+      [&](int64_t i) {
+        const auto [set, head, through] = pieces[static_cast<size_t>(i)];
+        const ConstMatrixView rows = set->rows[static_cast<size_t>(head)];
+        FactorCore& core = set->cores[static_cast<size_t>(head)];
+        if (through == nullptr) {
+          core = factorCore(rows);
+          return;
+        }
+        Matrix product(rows.rows, rows.cols);
+        for (int64_t r = 0; r < rows.rows; ++r) std::copy_n(rows.row(r), rows.cols, product.row(r));
+        cblas_strmm(CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, static_cast<int>(rows.rows),
+                    static_cast<int>(rows.cols), 1.0F, through->data(), static_cast<int>(through->cols()), product.data(),
+                    static_cast<int>(product.cols()));
+        core = factorCore(product);
+      },
+      &job);
+}
+
+int64_t LayerFactors::indexIn(const FactorSet& set, int64_t head) const {
+  if (set.heads() == weights_.heads) return head;
+  return set.heads() == 1 ? 0 : weights_.kvHeadOf(head);
+}
+
+int64_t LayerFactors::headsOf(const MatrixPlan& plan) const { return plan.right.empty() ? set(plan.left).heads() : weights_.heads; }
+
+std::unique_ptr<const DoubleMatrix> LayerFactors::middle(const MatrixPlan& plan) const {
+  if (!plan.offset) return nullptr;
+  const bool isRopePart = plan.left == "Q_rope";
+  const int64_t width = isRopePart ? weights_.rope : weights_.keyWidth;
+  const int64_t first = weights_.latent && !isRopePart ? weights_.nope : 0;
+  return std::make_unique<const DoubleMatrix>(rotationMatrix(rope_, width, first, *plan.offset));
+}
+
+Spectrum LayerFactors::gramSpectrum(const MatrixPlan& plan, int64_t head, const DoubleMatrix* middle) const {
+  const FactorSet& left = set(plan.left);
+  if (plan.right.empty()) return factorSpectrum(left.cores[static_cast<size_t>(head)]);
+  const FactorSet& right = set(plan.right);
+  const FactorCore &l = left.cores[static_cast<size_t>(indexIn(left, head))], &r = right.cores[static_cast<size_t>(indexIn(right, head))];
+  Spectrum s = fusedSpectrum(l, r, middle);
+  // A product with a shared triangle was rounded to float32 on the way.
+  if (left.through || right.through) s.noise += 6e-8 * l.norm * r.norm;
+  return s;
+}
+
+Spectrum LayerFactors::exactSpectrum(const MatrixPlan& plan, int64_t head, const DoubleMatrix* middle) const {
+  const FactorSet& left = set(plan.left);
+  if (plan.right.empty()) return householderSpectrum(left.exact(head));
+  const FactorSet& right = set(plan.right);
+  return householderSpectrum(left.exact(indexIn(left, head)), right.exact(indexIn(right, head)), middle);
+}
+
+std::vector<std::string> LayerFactors::notes() const {
+  std::set<std::string> found;
+  for (const auto& [name, set] : sets_) {
+    for (int64_t h = 0; h < static_cast<int64_t>(set.cores.size()); ++h) {
+      if (set.cores[static_cast<size_t>(h)].isFinite) continue;
+      found.insert(set.module + ": NaN or infinite values" + (set.heads() > 1 ? " in head " + std::to_string(h) : ""));
+    }
+  }
+  return {found.begin(), found.end()};
+}
+
+}  // namespace headscope::core

@@ -1,0 +1,74 @@
+#pragma once
+// LayerFactors: one layer's weights as named sets of factors, one a head, that every spectrum is made of: W_QK is the pair
+// ("Q", "K"), W_QK_nope_latent the pair ("UQ_nope", "UK"). Cores (factored_matrix.h) are computed once a factor and shared.
+//
+// Residual-stream forms of MLA: the factor W_DQ W_UQ,h of width d has the same Gram matrix as W_UQ,h^T R^T where R is the
+// triangle of W_DQ's thin QR, so it is kept as `rows` (W_UQ,h^T) and `through` (R), in latent width.
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/weights/factored_matrix.h"
+#include "core/weights/head_weights.h"
+
+namespace headscope::core {
+
+class Job;
+
+struct FactorSet {
+  std::vector<ConstMatrixView> rows;            // per head [k, m]
+  std::shared_ptr<const DoubleMatrix> through;  // [m, m]: the factor is rows * through^T; null: the rows themselves
+  std::string module;                           // where the numbers are stored, for notes
+  std::vector<FactorCore> cores;                // per head, when computed
+
+  int64_t heads() const { return static_cast<int64_t>(rows.size()); }
+  /// The factor in double, for the Householder route.
+  DoubleMatrix exact(int64_t head) const;
+};
+
+/// A matrix as factors: left^T M right; right "" for a factor on its own.
+struct MatrixPlan {
+  std::string name;         // "W_QK@3"
+  std::string left, right;  // set names
+  std::optional<int64_t> offset;
+};
+
+class LayerFactors {
+ public:
+  /// plans decide which sets are made. isExact: triangles of shared projections by Householder QR.
+  LayerFactors(const Model& model, int64_t layer, Fold fold, MlaSplit split, const std::vector<MatrixPlan>& plans, bool isExact,
+               const Job& job);
+
+  const HeadWeights& weights() const { return weights_; }
+  const FactorSet& set(const std::string& name) const { return sets_.at(name); }
+  /// Left and right factor index of head h of a plan: the head, its key/value head, or the one shared factor.
+  int64_t indexIn(const FactorSet& set, int64_t head) const;
+  /// Heads a plan has a matrix for: query heads, or key/value heads for W_K and W_V.
+  int64_t headsOf(const MatrixPlan& plan) const;
+  /// R(offset) on the plan's inner dimensions; null without an offset.
+  std::unique_ptr<const DoubleMatrix> middle(const MatrixPlan& plan) const;
+  /// Gram route, from cores. The caller escalates.
+  Spectrum gramSpectrum(const MatrixPlan& plan, int64_t head, const DoubleMatrix* middle) const;
+  Spectrum exactSpectrum(const MatrixPlan& plan, int64_t head, const DoubleMatrix* middle) const;
+  /// NaN and infinite factors by stored name and head.
+  std::vector<std::string> notes() const;
+
+ private:
+  void addStandard(const AttentionWeights& attention);
+  void addLatent(const AttentionWeights& attention, const std::vector<MatrixPlan>& plans, bool isExact, const Job& job);
+  void computeCores(const Job& job);
+  HeadWeights weights_;
+  RopeSpec rope_;
+  std::map<std::string, FactorSet> sets_;
+  std::vector<Matrix> owned_;
+};
+
+/// Matrices of a model in the order they are reported, as the golden data names them. offsets add W_QK@n (and W_QK_rope@n).
+/// Throws Error when offsets are asked of a model without rotary positions.
+std::vector<MatrixPlan> matrixPlans(const ModelSpec& spec, const std::vector<int64_t>& offsets);
+/// R(offset) over `dims` rotary dimensions that start at `first` of `width`, row-vector convention: q R.
+DoubleMatrix rotationMatrix(const RopeSpec& rope, int64_t width, int64_t first, int64_t offset);
+
+}  // namespace headscope::core

@@ -1,0 +1,196 @@
+#include "core/weights/spectra.h"
+
+#include <algorithm>
+#include <cmath>
+#include <mutex>
+#include <optional>
+
+#include "core/base/error.h"
+#include "core/base/job.h"
+#include "core/base/parallel.h"
+#include "core/weights/content_hash.h"
+#include "core/weights/layer_factors.h"
+
+namespace headscope::core {
+namespace {
+
+struct WholePlan {
+  std::string name;
+  Matrix HeadWeights::*standard = nullptr;
+  Matrix HeadWeights::Latent::*latent = nullptr;
+  bool isDefault = false;
+};
+
+std::vector<WholePlan> wholePlans(const ModelSpec& spec) {
+  using W = HeadWeights;
+  using L = HeadWeights::Latent;
+  if (!spec.mla) {
+    return {{"whole_W_Q", &W::query}, {"whole_W_K", &W::key}, {"whole_W_V", &W::value}, {"whole_W_O", &W::output}};
+  }
+  std::vector<WholePlan> plans;
+  if (spec.mla->queryRank > 0) plans.push_back({"W_DQ", nullptr, &L::queryDown, true});
+  plans.push_back({"W_DKV", nullptr, &L::latentDown, true});
+  plans.push_back({"W_KR", nullptr, &L::ropeKey, true});
+  plans.push_back({"whole_W_UQ", nullptr, &L::queryUp});
+  plans.push_back({"whole_W_UK", nullptr, &L::keyUp});
+  plans.push_back({"whole_W_UV", nullptr, &L::valueUp});
+  plans.push_back({"whole_W_O", &W::output, nullptr});
+  return plans;
+}
+
+template <typename Plan>
+std::vector<Plan> chosen(std::vector<Plan> plans, const std::vector<std::string>& names, bool (*isDefault)(const Plan&)) {
+  std::erase_if(
+      plans, [&](const Plan& p) { return names.empty() ? !isDefault(p) : std::find(names.begin(), names.end(), p.name) == names.end(); });
+  return plans;
+}
+
+void checkNames(const ModelSpec& spec, const SpectraOptions& options) {
+  const auto known = spectraNames(spec, options.offsets);
+  for (const std::string& name : options.matrices) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    std::string list;
+    for (const std::string& k : known) list += (list.empty() ? "" : ", ") + k;
+    throw Error("no matrix of this name in a " + spec.familyTitle + " model", name, "known here: " + list);
+  }
+}
+
+/// Transposed where it is taller than wide: the Gram matrix is of the short side.
+Spectrum wholeSpectrum(const Matrix& m, SpectrumRoute route, const Job& job) {
+  Matrix turned;
+  ConstMatrixView view = m;
+  if (m.rows() > m.cols()) {
+    turned = Matrix(m.cols(), m.rows());
+    for (int64_t r = 0; r < m.rows(); ++r) {
+      for (int64_t c = 0; c < m.cols(); ++c) turned(c, r) = m(r, c);
+    }
+    view = turned;
+  }
+  if (route == SpectrumRoute::Householder) return householderSpectrum(view);
+  FactorCore core;
+  core.width = view.cols;
+  core.gram = gramTiled(view, &job);
+  core.isFinite = std::all_of(core.gram.values.begin(), core.gram.values.end(), [](double v) { return std::isfinite(v); });
+  return factorSpectrum(core);
+}
+
+struct Piece {
+  size_t matrix;
+  int64_t head;
+};
+
+}  // namespace
+
+const MatrixSpectra* LayerSpectra::find(const std::string& name) const {
+  const auto it = std::find_if(matrices.begin(), matrices.end(), [&](const MatrixSpectra& m) { return m.name == name; });
+  return it == matrices.end() ? nullptr : &*it;
+}
+
+std::vector<std::string> spectraNames(const ModelSpec& spec, const std::vector<int64_t>& offsets) {
+  std::vector<std::string> names;
+  for (const MatrixPlan& p : matrixPlans(spec, offsets)) names.push_back(p.name);
+  for (const WholePlan& p : wholePlans(spec)) names.push_back(p.name);
+  return names;
+}
+
+LayerSpectra layerSpectra(const Model& model, int64_t layer, const SpectraOptions& options, const Job& job) {
+  checkNames(model.spec(), options);
+  const auto plans =
+      chosen<MatrixPlan>(matrixPlans(model.spec(), options.offsets), options.matrices, [](const MatrixPlan&) { return true; });
+  const auto wholes = chosen<WholePlan>(wholePlans(model.spec()), options.matrices, [](const WholePlan& p) { return p.isDefault; });
+  const bool isExact = options.route == SpectrumRoute::Householder;
+  const LayerFactors factors(model, layer, options.fold, options.split, plans, isExact, job);
+
+  LayerSpectra out;
+  out.layer = layer;
+  std::vector<std::unique_ptr<const DoubleMatrix>> middles;
+  std::vector<Piece> pieces;
+  for (size_t i = 0; i < wholes.size(); ++i) pieces.push_back({plans.size() + i, 0});  // the longest pieces first
+  for (const MatrixPlan& plan : plans) {
+    for (int64_t h = 0; h < factors.headsOf(plan); ++h) pieces.push_back({out.matrices.size(), h});
+    out.matrices.push_back({plan.name, std::vector<Spectrum>(static_cast<size_t>(factors.headsOf(plan))), false, {}});
+    middles.push_back(factors.middle(plan));
+  }
+  for (const WholePlan& whole : wholes) out.matrices.push_back({whole.name, std::vector<Spectrum>(1), true, {}});
+
+  std::mutex mutex;
+  std::vector<Piece> coarse;  // pieces that the Gram route can't settle
+  parallelFor(
+      static_cast<int64_t>(pieces.size()),
+      [&](int64_t i) {
+        const auto [m, head] = pieces[static_cast<size_t>(i)];
+        Spectrum& target = out.matrices[m].heads[static_cast<size_t>(head)];
+        if (m >= plans.size()) {
+          const WholePlan& whole = wholes[m - plans.size()];
+          const HeadWeights& w = factors.weights();
+          target = wholeSpectrum(whole.latent != nullptr ? (*w.latent).*whole.latent : w.*whole.standard, options.route, job);
+          out.matrices[m].tail = fitPowerLaw(target.sigma);
+          return;
+        }
+        target = isExact ? factors.exactSpectrum(plans[m], head, middles[m].get()) : factors.gramSpectrum(plans[m], head, middles[m].get());
+        if (!isExact && needsHouseholder(target, options.epsilons)) {
+          std::lock_guard lock(mutex);
+          coarse.push_back({m, head});
+        }
+      },
+      &job);
+
+  std::optional<LayerFactors> exactFactors;
+  const bool hasShared = std::any_of(coarse.begin(), coarse.end(), [&](const Piece& p) {
+    const MatrixPlan& plan = plans[p.matrix];
+    return factors.set(plan.left).through || (!plan.right.empty() && factors.set(plan.right).through);
+  });
+  if (hasShared) exactFactors.emplace(model, layer, options.fold, options.split, plans, true, job);
+  const LayerFactors& source = exactFactors ? *exactFactors : factors;
+  parallelFor(
+      static_cast<int64_t>(coarse.size()),
+      [&](int64_t i) {
+        const auto [m, head] = coarse[static_cast<size_t>(i)];
+        out.matrices[m].heads[static_cast<size_t>(head)] = source.exactSpectrum(plans[m], head, middles[m].get());
+      },
+      &job);
+
+  out.notes = factors.notes();
+  for (const MatrixSpectra& m : out.matrices) {
+    for (size_t h = 0; isExact && h < m.heads.size(); ++h) {
+      if (!m.heads[h].isFinite) out.notes.push_back(m.name + ": NaN or infinite values in head " + std::to_string(h));
+    }
+  }
+  return out;
+}
+
+void eachLayerSpectra(const Model& model, const SpectraOptions& options, const DiskCache& cache, Job& job,
+                      const std::function<void(LayerSpectra)>& done) {
+  const ModelSpec& spec = model.spec();
+  checkNames(spec, options);
+  for (int64_t layer = 0; layer < spec.layers; ++layer) {
+    job.report(static_cast<double>(layer) / static_cast<double>(spec.layers),
+               "layer " + std::to_string(layer + 1) + " of " + std::to_string(spec.layers));
+    job.checkpoint();
+    std::string key;
+    LayerSpectra spectra;
+    if (cache.isOn()) {
+      ContentHash hash;
+      hash.add(std::string_view("spectra 1"));
+      addAttention(hash, model.attention(layer));
+      if (options.fold == Fold::On) hash.add(model.attentionNorm(layer).gain);
+      hash.add(static_cast<int>(options.fold)), hash.add(static_cast<int>(options.split)), hash.add(static_cast<int>(options.route));
+      for (const int64_t n : {spec.heads, spec.kvHeads, spec.headWidth, spec.valueWidth, layer}) hash.add(n);
+      for (const std::string& name : options.matrices) hash.add(std::string_view(name));
+      hash.add(options.offsets), hash.add(options.epsilons), hash.add(spec.rope.frequencies), hash.add(spec.rope.isInterleaved);
+      key = hash.text();
+      const auto kept = cache.read(key);
+      if (kept && parseSpectra(*kept, spectra) && spectra.layer == layer) {
+        spectra.isFromCache = true;
+        done(std::move(spectra));
+        continue;
+      }
+    }
+    spectra = layerSpectra(model, layer, options, job);
+    if (cache.isOn()) cache.write(key, packSpectra(spectra));
+    done(std::move(spectra));
+  }
+  job.report(1.0);
+}
+
+}  // namespace headscope::core
