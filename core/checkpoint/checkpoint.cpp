@@ -199,9 +199,10 @@ WeightView Checkpoint::matrix(std::string_view name, const MatrixShape& shape) c
   WeightView view;
   view.data = tensor.data;
   view.dtype = tensor.dtype;
-  view.storedRows = tensor.shape[0];
+  const size_t first = tensor.shape.size() == 3 && tensor.shape[0] == 1 ? 1 : 0;  // a table kept as a batch of one
+  view.storedRows = tensor.shape[first];
   view.storedCols = 1;
-  for (size_t i = 1; i < tensor.shape.size(); ++i) view.storedCols *= tensor.shape[i];
+  for (size_t i = first + 1; i < tensor.shape.size(); ++i) view.storedCols *= tensor.shape[i];
   view.isInByOut = shape.isInByOut;
   view.name = tensor.name;
   const int64_t outputs = shape.isInByOut ? view.storedCols : view.storedRows;

@@ -50,8 +50,8 @@ class Checkpoint {
   /// Where a tensor lies, for errors: "FILE, tensor NAME".
   std::string whereIs(const TensorInfo& tensor) const;
 
-  /// A tensor as a linear map [out, in]; a trailing or leading dimension of 1 is not dropped, but everything after the first
-  /// dimension is one (a convolution's [out, channels, h, w] is [out, channels*h*w]). Float8 finds its "<name>_scale_inv"
+  /// A tensor as a linear map [out, in]: everything after the first dimension is one (a convolution's [out, channels, h, w] is
+  /// [out, channels*h*w]), and [1, out, in] is [out, in]. Float8 finds its "<name>_scale_inv"
   /// scales. Throws Error on absent tensor, rank below 2, non-float dtype, shape other than expected (both named), or scales
   /// that don't fit.
   WeightView matrix(std::string_view name, const MatrixShape& shape = {}) const;

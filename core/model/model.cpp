@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cassert>
+#include <charconv>
+#include <map>
 
 #include "core/base/error.h"
 #include "core/base/files.h"
@@ -47,6 +49,15 @@ void noteUnused(std::vector<std::string>& notes, const std::vector<std::string_v
   for (size_t i = 0; i < std::min(kListed, unused.size()); ++i) text += (i > 0 ? ", " : "") + printable(unused[i]);
   if (unused.size() > kListed) text += ", ...";
   notes.push_back(text);
+}
+
+/// The layer number in a tensor's name below the prefix ("layers.61.eh_proj.weight"); -1 when it has none.
+int64_t layerOf(std::string_view name, std::string_view stem) {
+  if (!name.starts_with(stem)) return -1;
+  const std::string_view rest = name.substr(stem.size());
+  int64_t number = -1;
+  const auto [end, code] = std::from_chars(rest.data(), rest.data() + rest.size(), number);
+  return code == std::errc() && end != rest.data() + rest.size() && *end == '.' ? number : -1;
 }
 
 }  // namespace
@@ -98,10 +109,21 @@ void Model::survey() {
     if (!tensor->name.ends_with("_scale_inv")) parameters_ += tensor->count();
   }
   std::vector<std::string_view> unused;
+  std::map<int64_t, int64_t> beyond;  // layers after the last: tensors
   for (const TensorInfo* tensor : checkpoint_->tensors()) {
     if (std::binary_search(used.begin(), used.end(), tensor, byName)) continue;
     const std::string_view name = tensor->name;
-    if (!name.starts_with(prefix_) || !family_->isIgnored(name.substr(prefix_.size()))) unused.push_back(name);
+    const std::string_view below = name.starts_with(prefix_) ? name.substr(prefix_.size()) : std::string_view();
+    const int64_t layer = layerOf(below, family_->stem);
+    if (layer >= spec_.layers) {
+      ++beyond[layer];
+    } else if (below.empty() || !family_->isIgnored(below)) {
+      unused.push_back(name);
+    }
+  }
+  for (const auto& [layer, count] : beyond) {
+    notes_.push_back("layer " + std::to_string(layer) + " (" + std::to_string(count) + " tensors) comes after the " +
+                     std::to_string(spec_.layers) + " layers of config.json and is not shown: a next-token prediction module or the like");
   }
   noteUnused(notes_, unused);
 }

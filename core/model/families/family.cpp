@@ -6,7 +6,8 @@
 namespace headscope::core {
 namespace {
 
-const std::array kFamilies = {&kGpt2Family, &kLlamaFamily};
+const std::array kFamilies = {&kBertFamily,  &kDeepseekV2Family, &kDeepseekV3Family, &kGemma2Family, &kGpt2Family, &kGptNeoxFamily,
+                              &kLlamaFamily, &kMistralFamily,    &kQwen2Family,      &kQwen3Family,  &kVitFamily};
 
 }  // namespace
 

@@ -31,6 +31,8 @@ struct Family {
   HeadWeightsOnTop (*head)(RoleReader& reader);
   /// Buffers and the like that files carry and no role needs ("h.0.attn.bias"); names are below the prefix.
   bool (*isIgnored)(std::string_view name);
+  /// The files' name of a module that newer classes call otherwise, for adapters (default: the same).
+  std::string (*moduleOf)(std::string_view name) = nullptr;
 };
 
 /// The family of a model_type, or null.
@@ -38,6 +40,7 @@ const Family* findFamily(std::string_view modelType);
 /// "bert, deepseek_v2, ..." for messages.
 std::string knownFamilies();
 
-extern const Family kGpt2Family, kLlamaFamily;
+extern const Family kBertFamily, kDeepseekV2Family, kDeepseekV3Family, kGemma2Family, kGpt2Family, kGptNeoxFamily, kLlamaFamily,
+    kMistralFamily, kQwen2Family, kQwen3Family, kVitFamily;
 
 }  // namespace headscope::core

@@ -7,15 +7,24 @@
 namespace headscope::core {
 namespace {
 
-TEST(GoldenModels, gpt2AndLlamaAreWhole) {
+TEST(GoldenModels, everyTensorHasARole) {
   HEADSCOPE_REQUIRE_GOLDEN();
-  for (const char* name : {"gpt2", "llama2", "llama3_gqa", "llama31_scaled"}) {
-    const auto model = Model::open(tests::goldenFolder() / "models" / name);
-    EXPECT_TRUE(model->missing().empty()) << name;
-    EXPECT_TRUE(model->notes().empty()) << name << ": " << model->notes().front();
-    EXPECT_EQ(model->checkpoint().parameters(), model->parameters()) << name;
-    for (int64_t l = 0; l < model->spec().layers; ++l) EXPECT_FALSE(model->layer(l).attention.query.empty());
+  for (const auto& entry : std::filesystem::directory_iterator(tests::goldenFolder() / "models")) {
+    SCOPED_TRACE(entry.path().filename().string());
+    const auto model = Model::open(entry.path());
+    EXPECT_TRUE(model->missing().empty()) << model->missing().front();
+    EXPECT_TRUE(model->notes().empty()) << model->notes().front();
+    EXPECT_EQ(model->checkpoint().parameters(), model->parameters());
+    for (int64_t l = 0; l < model->spec().layers; ++l) {
+      EXPECT_TRUE(model->hasAttention(l));
+      const LayerWeights weights = model->layer(l);
+      EXPECT_FALSE(weights.attentionNorm.empty());
+      EXPECT_FALSE(weights.attention.output.empty());
+      EXPECT_EQ(weights.attention.query.empty(), model->spec().mla && model->spec().mla->queryRank > 0);
+      EXPECT_EQ(weights.moe.experts.empty(), !model->spec().layer[static_cast<size_t>(l)].isMoe);
+    }
     EXPECT_FALSE(model->head().unembedding.empty());
+    model->embedding();
   }
 }
 
