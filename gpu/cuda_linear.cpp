@@ -71,12 +71,8 @@ void CudaBackend::product(const DeviceMatrix& x, const core::WeightView& view, b
 }
 
 void CudaBackend::addLinear(const DeviceMatrix& x, const core::Linear& weights, bool isAdded, const DeviceMatrix& out) {
+  product(x, weights.weight, isAdded, out);
   const core::LinearChange* change = weights.change.get();
-  if (change != nullptr && change->replacement != nullptr) {
-    multiply(x, onDevice(*change->replacement), change->replacement->cols(), change->replacement->rows(), isAdded ? 1.0f : 0.0f, out);
-  } else {
-    product(x, weights.weight, isAdded, out);
-  }
   if (change == nullptr) return;
   for (const core::LowRank& term : change->terms) {
     const int64_t rank = term.down.rows();
