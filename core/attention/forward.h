@@ -13,7 +13,8 @@
 namespace headscope::core {
 
 /// Replaces one head's attention in the pass: gets its Q [N, k], K [N, k], V [N, v] and the residual input of the block [N, d]
-/// (normed, as the projections read it) and fills out [N, v].
+/// (normed, as the projections read it) and fills out [N, v]. The trace's statistics stay those of the model's own attention on
+/// these Q and K. Called for one head at a time.
 using HeadReplacement = std::function<void(HeadRef head, ConstMatrixView query, ConstMatrixView key, ConstMatrixView value,
                                            ConstMatrixView normedInput, MatrixView out)>;
 

@@ -33,6 +33,14 @@ class HeadScores {
   std::map<std::string, std::vector<double>> values_;
 };
 
+/// The shares P of keys.P, in order.
+inline constexpr double kKeyShares[] = {0.8, 0.9, 0.95, 0.99, 0.999};
+/// "0.8" ... "0.999".
+std::string shareName(double share);
+
+/// ||v_j W_O,h|| for every head and key of a layer, [H, N]: what each value would write at full weight.
+Matrix writtenNorms(const Trace& trace, int64_t layer, Job& job);
+
 /// Scores of all heads of the layers that were run. withKeys adds keys.P and weighted_keys.P, which need a selection in
 /// every row (N^2 work a head); the others cost N a head, and the matching pairs for induction and duplicate.
 HeadScores headScores(const Trace& trace, bool withKeys, Job& job);

@@ -1,12 +1,16 @@
 #pragma once
 // Trace: one prompt's immutable run through a model: residual stream, queries, keys and values per layer (after positions),
 // row statistics, final logits on demand. Never the N x N maps: an AttentionMap makes any part of one from this.
-// Memory: N * (d + H k + G k + G v) floats a layer and 4 floats a head and row.
+// Memory: N * (d + H k + G k + G v) floats a layer and 4 floats a head and row. Under MLA keys and values are kept expanded, so
+// G = H, keys being [nope, rope] per head.
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "core/backend/attention_rule.h"
 #include "core/base/job.h"
 #include "core/model/model.h"
 #include "core/model/prompt.h"
@@ -54,12 +58,22 @@ class Trace {
   ConstMatrixView hidden(int64_t index) const;  // [N, d]
 
   bool hasLogits() const;  // the model has an unembedding and all layers were run
-  /// Logits of rows [first, first + count): [count, vocab]. Costs a product with the unembedding.
+  /// Rows that have logits: N, or 1 for a classifier, which reads the first position alone.
+  int64_t logitRows() const;
+  /// Logits of rows [first, first + count): [count, vocabulary or classes]. Costs a product with the unembedding.
   Matrix logits(int64_t first, int64_t count, Job& job) const;
-  /// The `top` most likely next tokens (masked-token fills for a masked model) at row `query`.
+  /// The `top` most likely next tokens (masked-token fills for a masked model, classes for a classifier) at row `query`.
   std::vector<NextToken> nextTokens(int64_t query, int64_t top, Job& job) const;
-  /// Mean next-token loss in nats over rows 0 .. N - 2; NaN for N < 2 or non-causal models.
+  /// Mean next-token loss in nats over rows 0 .. N - 2; NaN for N < 2 or models that don't predict the next token.
   double loss(Job& job) const;
+
+  // For what computes on the trace where it lies
+  Backend& backend() const { return *backend_; }
+  std::shared_ptr<Backend> sharedBackend() const { return backend_; }
+  /// Shapes, scale, cap and mask of the layer's heads; kvHeads is of what the trace holds (H under MLA).
+  const AttentionRule& rule(int64_t layer) const;
+  const AttentionInput& input(int64_t layer) const;            // in the backend's memory
+  const AttentionStatistics& statistics(int64_t layer) const;  // in the backend's memory
 
   uint64_t bytes() const;  // held by this trace
   double forwardSeconds() const { return forwardSeconds_; }
@@ -68,15 +82,22 @@ class Trace {
   friend class ForwardPass;
   Trace() = default;
   struct Layer {
-    Matrix query, key, value;                              // [N, H*k], [N, G*k], [N, G*v]
-    Matrix rowMax, rowLogSumExp, rowEntropy, rowDistance;  // [H, N]
+    AttentionInput input;
+    AttentionStatistics rows;
   };
+  /// The tensor's numbers in host memory: where they are, or copied there once when they lie on a device.
+  ConstMatrixView onHost(const Tensor& tensor) const;
+  /// The last residual stream's rows as the unembedding reads them.
+  Tensor readyForUnembedding(int64_t first, int64_t count, Job& job) const;
+
   std::shared_ptr<const Model> model_;
   std::shared_ptr<const Prompt> prompt_;
   std::shared_ptr<Backend> backend_;
   std::vector<Layer> layers_;
-  std::vector<Matrix> hidden_;
+  std::vector<Tensor> hidden_;  // [N, d] each
   double forwardSeconds_ = 0;
+  mutable std::mutex copiesMutex_;
+  mutable std::vector<std::pair<const Storage*, Matrix>> copies_;  // of tensors that the host can't read
 };
 
 }  // namespace headscope::core

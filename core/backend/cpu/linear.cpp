@@ -48,7 +48,7 @@ void productNN(ConstMatrixView x, const float* w, int64_t wStride, int64_t outpu
 
 /// float32 stored [in, out] as one group: usable in place, transposed.
 bool isTransposedInPlace(const WeightView& w) {
-  return w.isInByOut && w.dtype == DType::F32 && w.outGroups == 1 && w.scales == nullptr &&
+  return w.isInByOut && w.dtype == DType::F32 && (w.outGroups == 1 || w.outGroupStride == w.outGroupSize) && w.scales == nullptr &&
          reinterpret_cast<std::uintptr_t>(w.data) % alignof(float) == 0;
 }
 
@@ -81,7 +81,7 @@ void decodedProduct(ConstMatrixView x, const WeightView& w, int64_t first, int64
   Matrix tile(count, step);
   for (int64_t k = 0; k < w.inputs(); k += step) {
     const int64_t inner = std::min(step, w.inputs() - k);
-    w.inputsFrom(k, inner).decodeRows(first, count, tile.data(), step);
+    w.decodeTile(first, count, k, inner, tile.data(), step);
     if (rowScale != nullptr) scaleRows(tile.data(), count, inner, step, rowScale + first);
     productNT(x.colsFrom(k, inner), tile.data(), step, count, 1.0f, out);
   }

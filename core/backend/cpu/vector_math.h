@@ -8,9 +8,9 @@
 
 namespace headscope::core::cpu {
 
-/// e^x; exactly 0 below -87.3 (where float32 would leave its normal range), infinity above 88.7.
+/// e^x; exactly 0 below -86.6 (where float32 would leave its normal range), infinity above 88.7.
 inline float exponential(float x) {
-  constexpr float kLow = -87.3f, kHigh = 88.72f, kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  constexpr float kLow = -86.6f, kHigh = 88.72f, kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
   float t = x < kLow ? kLow : x;
   t = t > kHigh ? kHigh : t;
   const float shifted = t * 1.44269504f + kRound;

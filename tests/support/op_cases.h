@@ -1,0 +1,115 @@
+#pragma once
+// Sizes, strides and settings at which every Backend operation is compared with a naive loop in double. One table for the CPU's
+// tests, a GPU's check and the benches. Knows no test framework.
+#include <cstdint>
+#include <vector>
+
+#include "core/backend/attention_rule.h"
+#include "core/model/model_spec.h"
+#include "core/tensor/dtype.h"
+
+namespace headscope::tests {
+
+struct LinearCase {
+  int64_t rows, inputs, outputs;
+  core::DType dtype = core::DType::F32;
+  bool isInByOut = false;
+  bool hasBias = false;
+  int64_t rank = 0;          // of an adapter's change; 0: none
+  bool hasRowScale = false;  // DoRA
+  bool isReplaced = false;   // modules_to_save
+  bool isAdded = false;      // Into::Add
+  int64_t groups = 1;        // weights lie in this many groups of rows, as fused matrices have them
+};
+
+inline const std::vector<LinearCase>& linearCases() {
+  using core::DType;
+  static const std::vector<LinearCase> cases = {
+      {1, 1, 1},
+      {1, 64, 48, DType::F32, false, true},
+      {2, 3, 5},
+      {7, 33, 129, DType::F32, false, true},
+      {65, 130, 300},
+      {48, 64, 192, DType::F32, true, true},
+      {1, 64, 192, DType::F32, true, true},
+      {13, 96, 40, DType::F16},
+      {1, 96, 40, DType::F16},
+      {13, 96, 40, DType::BF16, false, true},
+      {5, 1100, 70, DType::BF16},
+      {33, 200, 150, DType::F8_E4M3},
+      {1, 200, 150, DType::F8_E4M3},
+      {9, 64, 96, DType::F16, true},
+      {600, 40, 530},
+      {12, 32, 48, DType::F32, false, true, 4},
+      {12, 32, 48, DType::BF16, false, false, 3},
+      {12, 32, 48, DType::F32, false, true, 4, true},
+      {12, 32, 48, DType::F32, false, true, 0, false, true},
+      {12, 32, 48, DType::F32, false, true, 2, true, true},
+      {31, 64, 64, DType::F32, false, true, 0, false, false, true},
+      {31, 64, 64, DType::F32, true, false, 4, false, false, true},
+      {20, 40, 48, DType::F32, false, false, 0, false, false, false, 4},
+      {20, 40, 48, DType::BF16, false, true, 0, false, false, false, 3},
+  };
+  return cases;
+}
+
+struct AttentionCase {
+  int64_t count;  // N
+  core::AttentionRule rule;
+  double spread = 1.0;  // size of queries and keys: large makes maps sharp
+};
+
+inline const std::vector<AttentionCase>& attentionCases() {
+  const auto rule = [](int64_t heads, int64_t kvHeads, int64_t k, int64_t v, double softcap = 0, int64_t window = 0, bool isCausal = true) {
+    return core::AttentionRule{heads, kvHeads, k, v, 0.25, softcap, window, isCausal};
+  };
+  static const std::vector<AttentionCase> cases = {
+      {1, rule(1, 1, 1, 1)},
+      {1, rule(3, 1, 64, 64)},
+      {2, rule(1, 1, 2, 3)},
+      {3, rule(2, 1, 5, 7, 0, 0, false)},
+      {63, rule(4, 2, 16, 16)},
+      {64, rule(2, 2, 24, 24)},
+      {65, rule(3, 3, 33, 17)},
+      {130, rule(2, 1, 64, 64)},
+      {130, rule(2, 1, 64, 64, 5.0)},
+      {300, rule(2, 2, 32, 32)},
+      {300, rule(2, 2, 32, 32, 0, 0, false)},
+      {300, rule(2, 1, 32, 32, 0, 16)},
+      {300, rule(1, 1, 32, 32, 3.0, 100)},
+      {300, rule(1, 1, 32, 32, 0, 1)},
+      {97, rule(2, 2, 16, 16, 0, 9, false)},
+      {140, rule(2, 2, 192, 128)},
+      {600, rule(1, 1, 8, 8), 6.0},
+      {600, rule(1, 1, 8, 8, 0, 0, false), 6.0},
+      {90, rule(6, 3, 1, 1), 3.0},
+  };
+  return cases;
+}
+
+struct TileCase {
+  int64_t count;
+  core::AttentionRule rule;
+};
+
+inline const std::vector<TileCase>& tileCases() {
+  const auto rule = [](double softcap, int64_t window, bool isCausal) {
+    return core::AttentionRule{2, 1, 16, 16, 0.25, softcap, window, isCausal};
+  };
+  static const std::vector<TileCase> cases = {
+      {1, rule(0, 0, true)},    {5, rule(0, 0, true)},    {64, rule(0, 0, true)},  {150, rule(0, 0, true)},
+      {150, rule(4, 0, false)}, {257, rule(0, 20, true)}, {530, rule(0, 0, true)},
+  };
+  return cases;
+}
+
+struct RowsCase {
+  int64_t rows, cols, groups;
+};
+
+inline const std::vector<RowsCase>& rowsCases() {
+  static const std::vector<RowsCase> cases = {{1, 1, 1}, {1, 64, 1}, {3, 7, 1}, {5, 96, 4}, {129, 33, 3}, {2, 5000, 1}, {300, 128, 2}};
+  return cases;
+}
+
+}  // namespace headscope::tests
