@@ -129,7 +129,6 @@ Linear withInputs(const Linear& whole, int64_t first, int64_t count) {
   auto change = std::make_shared<LinearChange>();
   for (const LowRank& term : whole.change->terms) change->terms.push_back({columns(term.down), term.up.clone()});
   change->rowScale = whole.change->rowScale;
-  if (whole.change->replacement != nullptr) change->replacement = std::make_shared<const Matrix>(columns(*whole.change->replacement));
   part.change = std::move(change);
   return part;
 }

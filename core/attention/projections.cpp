@@ -4,9 +4,6 @@
 namespace headscope::core {
 namespace {
 
-// DeepSeek's norms between down and up projections keep this value whatever config says
-constexpr double kLatentEps = 1e-6;
-
 Tensor project(const PassContext& pass, const Linear& weights, const Tensor& x) {
   const Tensor out = pass.backend.allocate(x.rows, weights.outputs());
   pass.backend.linear(x, weights, Into::Replace, out, pass.job);
@@ -18,7 +15,7 @@ void normHeads(const PassContext& pass, const NormWeights& weights, int64_t head
 }
 
 Tensor normLatent(const PassContext& pass, const NormWeights& weights, const Tensor& x) {
-  if (!weights.empty()) pass.backend.norm(x, {NormKind::RmsNorm, kLatentEps, 1}, weights, x, pass.job);
+  if (!weights.empty()) pass.backend.norm(x, {NormKind::RmsNorm, pass.spec.mla->normEps, 1}, weights, x, pass.job);
   return x;
 }
 

@@ -25,11 +25,10 @@ Doubles naiveLinear(ConstMatrixView x, const Matrix& weights, const Linear& line
   const int64_t outputs = weights.rows();
   Doubles out(static_cast<size_t>(x.rows * outputs));
   const LinearChange* change = linear.change.get();
-  const Matrix& w = change != nullptr && change->replacement != nullptr ? *change->replacement : weights;
   for (int64_t n = 0; n < x.rows; ++n) {
     for (int64_t o = 0; o < outputs; ++o) {
       double sum = 0;
-      for (int64_t i = 0; i < x.cols; ++i) sum += static_cast<double>(x(n, i)) * w(o, i);
+      for (int64_t i = 0; i < x.cols; ++i) sum += static_cast<double>(x(n, i)) * weights(o, i);
       if (change != nullptr) {
         for (const LowRank& term : change->terms) {
           for (int64_t r = 0; r < term.down.rows(); ++r) {
@@ -74,7 +73,7 @@ Doubles naiveRope(ConstMatrixView x, const RopeRule& rule, const RopeSpec& spec)
       for (int64_t i = 0; i < spec.dims / 2; ++i) {
         const int64_t start = h * rule.headWidth + rule.offset;
         const int64_t a = start + (spec.isInterleaved ? 2 * i : i), b = start + (spec.isInterleaved ? 2 * i + 1 : i + spec.dims / 2);
-        double angle = static_cast<double>(rule.firstPosition + n) * spec.frequencies[static_cast<size_t>(i)];
+        double angle = static_cast<float>(rule.firstPosition + n) * static_cast<float>(spec.frequencies[static_cast<size_t>(i)]);
         if (rule.isInverse) angle = -angle;
         const double m = rule.isInverse ? 1.0 / spec.magnitude : spec.magnitude;
         out[static_cast<size_t>(n * x.cols + a)] = m * (x(n, a) * std::cos(angle) - x(n, b) * std::sin(angle));

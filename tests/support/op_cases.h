@@ -17,7 +17,6 @@ struct LinearCase {
   bool hasBias = false;
   int64_t rank = 0;          // of an adapter's change; 0: none
   bool hasRowScale = false;  // DoRA
-  bool isReplaced = false;   // modules_to_save
   bool isAdded = false;      // Into::Add
   int64_t groups = 1;        // weights lie in this many groups of rows, as fused matrices have them
 };
@@ -43,12 +42,11 @@ inline const std::vector<LinearCase>& linearCases() {
       {12, 32, 48, DType::F32, false, true, 4},
       {12, 32, 48, DType::BF16, false, false, 3},
       {12, 32, 48, DType::F32, false, true, 4, true},
-      {12, 32, 48, DType::F32, false, true, 0, false, true},
-      {12, 32, 48, DType::F32, false, true, 2, true, true},
-      {31, 64, 64, DType::F32, false, true, 0, false, false, true},
-      {31, 64, 64, DType::F32, true, false, 4, false, false, true},
-      {20, 40, 48, DType::F32, false, false, 0, false, false, false, 4},
-      {20, 40, 48, DType::BF16, false, true, 0, false, false, false, 3},
+      {12, 32, 48, DType::F16, false, true, 0, true},
+      {31, 64, 64, DType::F32, false, true, 0, false, true},
+      {31, 64, 64, DType::F32, true, false, 4, false, true},
+      {20, 40, 48, DType::F32, false, false, 0, false, false, 4},
+      {20, 40, 48, DType::BF16, false, true, 0, false, false, 3},
   };
   return cases;
 }

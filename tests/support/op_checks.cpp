@@ -103,13 +103,12 @@ Stored store(const LinearCase& c, uint64_t seed) {
 }
 
 std::shared_ptr<const LinearChange> changeOf(const LinearCase& c) {
-  if (c.rank == 0 && !c.hasRowScale && !c.isReplaced) return nullptr;
+  if (c.rank == 0 && !c.hasRowScale) return nullptr;
   auto change = std::make_shared<LinearChange>();
   if (c.rank > 0) change->terms.push_back({randomMatrix(c.rank, c.inputs, 5, 0.2), randomMatrix(c.outputs, c.rank, 6, 0.3)});
   if (c.hasRowScale) {
     for (int64_t o = 0; o < c.outputs; ++o) change->rowScale.push_back(0.5f + 0.01f * static_cast<float>(o));
   }
-  if (c.isReplaced) change->replacement = std::make_shared<const Matrix>(randomMatrix(c.outputs, c.inputs, 7));
   return change;
 }
 

@@ -87,7 +87,7 @@ void decodedProduct(ConstMatrixView x, const WeightView& w, int64_t first, int64
   }
 }
 
-/// The same for a matrix that replaces the stored one or whose rows are scaled while copied.
+/// The same for a matrix in memory.
 void matrixProduct(ConstMatrixView x, const Matrix& w, int64_t first, int64_t count, const float* rowScale, MatrixView out) {
   if (rowScale == nullptr) {
     productNT(x, w.row(first), w.cols(), count, 1.0f, out);
@@ -123,9 +123,7 @@ void linearTile(ConstMatrixView x, const Linear& weights, const std::vector<Matr
   const float* rowScale = change != nullptr && !change->rowScale.empty() ? change->rowScale.data() : nullptr;
   const WeightView& w = weights.weight;
   startWithBias(weights.bias, first, into, out);
-  if (change != nullptr && change->replacement != nullptr) {
-    matrixProduct(x, *change->replacement, first, count, rowScale, out);
-  } else if (rowScale == nullptr && w.isInPlace()) {
+  if (rowScale == nullptr && w.isInPlace()) {
     const ConstMatrixView rows = w.inPlace().rowsFrom(first, count);
     productNT(x, rows.data, rows.stride, count, 1.0f, out);
   } else if (rowScale == nullptr && isTransposedInPlace(w)) {

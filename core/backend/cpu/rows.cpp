@@ -108,7 +108,8 @@ void rope(MatrixView x, const RopeRule& rule, const RopeSpec& spec, Job& job) {
     // The inverse divides by the magnitude that the rotation multiplied by
     const double magnitude = rule.isInverse ? 1.0 / spec.magnitude : spec.magnitude;
     for (int64_t i = 0; i < half; ++i) {
-      const double angle = static_cast<double>(rule.firstPosition + r) * spec.frequencies[static_cast<size_t>(i)];
+      // The float32 product, as the model was trained with: see RopeSpec
+      const double angle = static_cast<float>(rule.firstPosition + r) * static_cast<float>(spec.frequencies[static_cast<size_t>(i)]);
       cosine[static_cast<size_t>(i)] = static_cast<float>(std::cos(angle) * magnitude);
       sine[static_cast<size_t>(i)] = static_cast<float>((rule.isInverse ? -std::sin(angle) : std::sin(angle)) * magnitude);
     }
