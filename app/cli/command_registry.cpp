@@ -5,9 +5,12 @@
 namespace headscope::app {
 
 // One line a command: void declareNAME(CLI::App&, CommonFlags&), defined in app/cli/NAME.cpp.
+void declareTokenize(CLI::App& root, CommonFlags& common);
 
 const std::vector<DeclareCommand>& allCommands() {
-  static const std::vector<DeclareCommand> commands = {};
+  static const std::vector<DeclareCommand> commands = {
+      declareTokenize,
+  };
   return commands;
 }
 

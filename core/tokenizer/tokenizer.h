@@ -16,7 +16,7 @@ namespace headscope::core {
 struct Encoding {
   struct Entry {
     int32_t id;
-    std::string piece;   // vocabulary entry as stored
+    std::string piece;   // vocabulary entry as stored; for an added token the text that it took (with stripped spaces)
     int64_t begin, end;  // offsets in code points of the text, half-open; 0, 0 for tokens the template added
     bool isSpecial;
   };
@@ -28,6 +28,8 @@ class Tokenizer {
   /// Throws Error: no tokenizer in the folder (says what is there and what to do), anything in the files that is not
   /// supported or not valid (file and field named).
   static std::shared_ptr<const Tokenizer> open(const std::filesystem::path& folder);
+  /// From the text of a tokenizer.json; `where` names it in errors. Throws Error as open does.
+  static std::shared_ptr<const Tokenizer> fromJson(std::string_view json, const std::string& where);
   virtual ~Tokenizer() = default;
 
   /// text must be UTF-8; invalid bytes are replaced by U+FFFD first (offsets then count replaced characters).
@@ -44,6 +46,8 @@ class Tokenizer {
   virtual bool isSpecial(int32_t id) const = 0;
   /// Largest id + 1.
   virtual int64_t size() const = 0;
+  /// The ids that the template puts before a text ("<s>", "[CLS]"); empty when there is none.
+  virtual std::vector<int32_t> idsBefore() const = 0;
 };
 
 }  // namespace headscope::core
