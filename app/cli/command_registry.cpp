@@ -5,11 +5,15 @@
 namespace headscope::app {
 
 // One line a command: void declareNAME(CLI::App&, CommonFlags&), defined in app/cli/NAME.cpp.
+void declareAttend(CLI::App& root, CommonFlags& common);
+void declareHeads(CLI::App& root, CommonFlags& common);
 void declareTokenize(CLI::App& root, CommonFlags& common);
 
 const std::vector<DeclareCommand>& allCommands() {
   static const std::vector<DeclareCommand> commands = {
       declareTokenize,
+      declareAttend,
+      declareHeads,
   };
   return commands;
 }

@@ -2,6 +2,7 @@
 // What commands share: the model with its adapter, the prompt, the device, and progress on the terminal.
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,12 +12,14 @@
 #include "core/base/job.h"
 #include "core/model/model.h"
 #include "core/model/prompt.h"
+#include "core/tokenizer/tokenizer.h"
 
 namespace headscope::app {
 
 /// Prompt flags of a subcommand; exactly one source must be given.
 struct PromptFlags {
-  std::string prompt, textFile, ids, typeIds;
+  std::optional<std::string> prompt;  // "" is an empty prompt, not an absent one
+  std::string textFile, ids, typeIds;
   int repeat = 0;  // random tokens, this many, twice
   uint64_t seed = 1;
 };
@@ -24,7 +27,7 @@ void addPromptFlags(CLI::App& command, PromptFlags& prompt);
 
 /// Opens MODEL (folder or bundled name), with the adapter of the flags on it.
 std::shared_ptr<const core::Model> openModel(const std::string& model, const CommonFlags& flags);
-/// The prompt for the model; what had to be cut is said on stderr unless quiet. Throws core::Error on none or several sources.
+/// The prompt for the model; what had to be cut is said on stderr unless quiet. None or several sources are wrong usage.
 std::shared_ptr<const core::Prompt> makePrompt(const core::Model& model, const PromptFlags& prompt, const CommonFlags& flags);
 /// The backend the flags ask for; --device cuda that can't be had is an Error with the reason.
 std::shared_ptr<core::Backend> openBackend(const CommonFlags& flags);
@@ -34,6 +37,9 @@ void runWithProgress(const std::string& title, const CommonFlags& flags, const s
 
 /// "0,3-5" -> {0, 3, 4, 5}, checked against count. Throws core::Error naming the flag.
 std::vector<int64_t> parseIndices(const std::string& text, int64_t count, const std::string& flag);
+/// The tokenizer of a model's folder, or null when it has none that can be read.
+std::shared_ptr<const core::Tokenizer> openTokenizer(const core::Model& model);
+
 /// "3.1,4.*" or "all" -> heads. Throws core::Error naming the flag.
 std::vector<core::HeadRef> parseHeads(const std::string& text, int64_t layers, int64_t heads, const std::string& flag);
 

@@ -1,6 +1,7 @@
 #include "core/backend/backend.h"
 
 #include "core/backend/cpu/cpu_backend.h"
+#include "core/backend/cuda_plugin.h"
 #include "core/base/error.h"
 
 namespace headscope::core {
@@ -18,12 +19,15 @@ Matrix Backend::download(const Tensor& from) {
 }
 
 std::shared_ptr<Backend> openBackend(const std::string& device) {
-  if (device == "cuda") {
-    throw Error("this build has no CUDA backend", "--device cuda", "use --device auto or --device cpu");
+  if (device != "auto" && device != "cpu" && device != "cuda") {
+    throw Error("unknown device \"" + device + "\"", "--device", "use auto, cpu or cuda");
   }
-  if (device != "auto" && device != "cpu") throw Error("unknown device \"" + device + "\"", "--device", "use auto, cpu or cuda");
+  PluginResult cuda;
+  if (device != "cpu") cuda = loadCudaBackend();
+  if (cuda.backend != nullptr) return cuda.backend;
+  if (device == "cuda") throw Error("no CUDA device can be had: " + cuda.reason, "--device cuda", "use --device auto or --device cpu");
   auto backend = std::make_shared<CpuBackend>();
-  if (device == "auto") backend->setReason("this build has no CUDA backend");
+  backend->setReason(cuda.reason);
   return backend;
 }
 

@@ -1,0 +1,146 @@
+#include "app/cli/inputs.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+#include "app/assets.h"
+#include "app/image_file.h"
+#include "core/attention/prompt_limit.h"
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/checkpoint/checkpoint.h"
+#include "core/image/image_processor.h"
+#include "core/tokenizer/prompt_builder.h"
+
+namespace headscope::app {
+namespace {
+
+constexpr uint64_t kLargestText = uint64_t{64} << 20;
+
+std::vector<int32_t> parseIds(const std::string& text, const std::string& flag) {
+  std::vector<int32_t> ids;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at < end) {
+    int32_t id = 0;
+    const auto [next, code] = std::from_chars(at, end, id);
+    if (code != std::errc() || (next < end && *next != ',')) {
+      throw core::Error("\"" + text.substr(static_cast<size_t>(at - text.data()), 20) + "\" is not a list of ids", flag, "write 1,2,3");
+    }
+    ids.push_back(id);
+    at = next < end ? next + 1 : next;
+  }
+  return ids;
+}
+
+/// pixel_values [channels, height, width], with or without a first axis of 1, as image processors save them.
+core::Matrix readPixelValues(const std::filesystem::path& path, const core::ImageSpec& image) {
+  const auto file = core::SafetensorsFile::open(path);
+  const core::TensorInfo* info = file->find("pixel_values");
+  if (info == nullptr) throw core::Error("no tensor pixel_values", path.string());
+  std::vector<int64_t> shape = info->shape;
+  if (shape.size() == 4 && shape[0] == 1) shape.erase(shape.begin());
+  if (shape != std::vector<int64_t>{image.channels, image.height, image.width} || !core::isFloat(info->dtype)) {
+    throw core::Error("pixel_values are " + info->shapeText() + "; the model takes [" + std::to_string(image.channels) + ", " +
+                          std::to_string(image.height) + ", " + std::to_string(image.width) + "] floats",
+                      path.string());
+  }
+  core::Matrix pixels(image.channels, image.height * image.width);
+  core::decodeToFloat(info->dtype, info->data, pixels.size(), pixels.data());
+  return pixels;
+}
+
+std::shared_ptr<const core::Prompt> imagePrompt(const core::Model& model, const std::filesystem::path& path) {
+  const core::ImageSpec& image = *model.spec().image;
+  if (path.extension() == ".safetensors") return core::promptFromPixels(image, readPixelValues(path, image));
+  const auto processor = core::ImageProcessor::open(model.folder(), image);
+  auto prompt = std::make_shared<core::Prompt>();
+  const auto made = core::promptFromPixels(image, processor.pixels(core::toRgb(readImageFile(path))));
+  prompt->tokens = made->tokens;
+  prompt->pixels = made->pixels.clone();
+  prompt->notes = made->notes;
+  prompt->notes.insert(prompt->notes.end(), processor.notes().begin(), processor.notes().end());
+  return prompt;
+}
+
+std::shared_ptr<const core::Prompt> textPrompt(const core::Model& model, const std::string& text, core::Job& job) {
+  if (text.empty()) throw core::Error("the prompt is empty", "--prompt", "type some text or give --ids");
+  const auto tokenizer = core::Tokenizer::open(model.folder());
+  return core::promptFromText(*tokenizer, text, true, core::promptLimit(model.spec()), job);
+}
+
+void checkOneSource(const PromptFlags& prompt, const CommonFlags& flags) {
+  const int sources = int{prompt.prompt.has_value()} + int{!prompt.textFile.empty()} + int{!prompt.ids.empty()} + int{prompt.repeat > 0} +
+                      int{!flags.image.empty()};
+  if (sources != 1) {
+    throw CLI::ValidationError(std::string(sources == 0 ? "nothing to run the model on" : "several prompts at once") +
+                               ": give one of --prompt, --text-file, --ids, --repeat and --image");
+  }
+  if (!prompt.typeIds.empty() && prompt.ids.empty()) throw CLI::ValidationError("--type-ids without --ids");
+}
+
+}  // namespace
+
+void addPromptFlags(CLI::App& command, PromptFlags& prompt) {
+  command.add_option("--prompt", prompt.prompt, "text");
+  command.add_option("--text-file", prompt.textFile, "file of text");
+  command.add_option("--ids", prompt.ids, "token ids: 1,2,3");
+  command.add_option("--type-ids", prompt.typeIds, "token types, one an id: 0,0,1");
+  command.add_option("--repeat", prompt.repeat, "this many random tokens, twice")->check(CLI::Range(1, 1 << 20));
+  command.add_option("--seed", prompt.seed, "of --repeat")->capture_default_str();
+}
+
+std::shared_ptr<const core::Model> openModel(const std::string& model, const CommonFlags& flags) {
+  auto base = core::Model::open(resolveModel(model));
+  if (flags.adapter.empty()) return base;
+  throw core::Error("adapters are not connected yet", flags.adapter);
+}
+
+std::shared_ptr<const core::Tokenizer> openTokenizer(const core::Model& model) {
+  try {
+    return core::Tokenizer::open(model.folder());
+  } catch (const core::Error&) {
+    return nullptr;  // ids work without; a text prompt opens the tokenizer itself and reports what is wrong
+  }
+}
+
+std::shared_ptr<const core::Prompt> makePrompt(const core::Model& model, const PromptFlags& prompt, const CommonFlags& flags) {
+  checkOneSource(prompt, flags);
+  const bool takesImage = model.spec().input == core::InputKind::Image;
+  if (takesImage == flags.image.empty()) {
+    throw core::Error(takesImage ? "the model reads images" : "the model reads text", model.name(),
+                      takesImage ? "give --image" : "give --prompt");
+  }
+  std::shared_ptr<const core::Prompt> made;
+  runWithProgress("tokenizing", flags, [&](core::Job& job) {
+    if (takesImage) {
+      made = imagePrompt(model, flags.image);
+    } else if (prompt.prompt.has_value()) {
+      made = textPrompt(model, *prompt.prompt, job);
+    } else if (!prompt.textFile.empty()) {
+      made = textPrompt(model, core::readTextFile(prompt.textFile, kLargestText), job);
+    } else if (prompt.repeat > 0) {
+      const auto tokenizer = openTokenizer(model);
+      made = core::promptOfRepeatedTokens(tokenizer.get(), model.spec().vocabulary, prompt.repeat, prompt.seed, tokenizer != nullptr);
+    } else {
+      made = core::promptFromIds(openTokenizer(model).get(), parseIds(prompt.ids, "--ids"), parseIds(prompt.typeIds, "--type-ids"));
+    }
+  });
+  if (!flags.isQuiet) {
+    for (const std::string& note : made->notes) std::fprintf(stderr, "headscope: %s\n", note.c_str());
+    if (core::isBeyondContext(model.spec(), made->count())) {
+      std::fprintf(stderr, "headscope: %lld tokens, beyond the %lld that the model was trained with\n",
+                   static_cast<long long>(made->count()), static_cast<long long>(model.spec().context));
+    }
+  }
+  return made;
+}
+
+std::shared_ptr<core::Backend> openBackend(const CommonFlags& flags) { return core::openBackend(flags.device); }
+
+}  // namespace headscope::app
