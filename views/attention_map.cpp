@@ -108,7 +108,7 @@ void Drawing::layOut() {
   // The labels' room depends on how many are shown, which depends on the room: two rounds settle it.
   double side = std::min(width, height) * 0.6, left = 0, top = 0;
   for (int round = 0; round < 3; ++round) {
-    layout_.labelStep = tokenStep(side / part_.rows, type * 1.04);
+    layout_.labelStep = tokenStep(side / part_.rows, type * 1.12);
     const double widest = std::max(widestLabel(part_.firstRow, lastRow(), layout_.labelStep), 2 * type);
     left = std::min(widest, width * 0.26);
     const double topRoom = height < 1e8 ? height * 0.22 : width * 0.22;

@@ -125,6 +125,7 @@ std::vector<std::pair<views::Point, views::Point>> hatchLines(const views::Rect&
 void paintFigure(QPainter& painter, const views::Figure& figure, double hairline) {
   painter.setRenderHint(QPainter::Antialiasing);
   painter.setRenderHint(QPainter::TextAntialiasing);
+  painter.setRenderHint(QPainter::LosslessImageRendering);  // PDF: no JPEG of a map
   if (figure.background.a > 0) painter.fillRect(QRectF(0, 0, figure.size.width, figure.size.height), qt(figure.background));
   const Painting painting{painter, hairline};
   for (const views::Item& item : figure.content) std::visit(painting, item.shape);

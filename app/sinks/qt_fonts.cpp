@@ -6,6 +6,7 @@
 #include <QRawFont>
 #include <QStringList>
 #include <QTextLayout>
+#include <cstdio>
 
 namespace headscope::app {
 namespace {
@@ -81,8 +82,18 @@ bool QtTextMeasure::canShow(uint32_t codePoint, views::FontFace face) const {
   return true;
 }
 
+namespace {
+
+// A command writes one line when it fails: Qt's remarks about the desktop it does not find, and libpng's, are not it.
+void keepErrorsOnly(QtMsgType type, const QMessageLogContext&, const QString& message) {
+  if (type == QtCriticalMsg || type == QtFatalMsg) std::fprintf(stderr, "headscope: %s\n", message.toLocal8Bit().constData());
+}
+
+}  // namespace
+
 OffscreenApplication::OffscreenApplication() {
   if (QCoreApplication::instance() != nullptr) return;
+  qInstallMessageHandler(keepErrorsOnly);
   qputenv("QT_QPA_PLATFORM", "offscreen");
   static int argc = 1;
   static char name[] = "headscope";

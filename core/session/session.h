@@ -42,6 +42,14 @@ struct PaneState {
   bool operator==(const PaneState&) const = default;
 };
 
+/// How an exported figure is laid out.
+struct FigureLayout {
+  double width_mm = 86;     // 86: a column, 178: a page
+  double font_pt = 7;
+  bool hasLetters = false;  // panel letters a, b, c
+  bool operator==(const FigureLayout&) const = default;
+};
+
 struct Session {
   int version = 1;
   std::string model;      // path or "tales"
@@ -56,10 +64,13 @@ struct Session {
   std::vector<PaneState> panes;
   Selection selection;
   std::string theme = "light";  // of an exported figure
+  FigureLayout figure;
+  bool operator==(const Session&) const = default;
 };
 
+/// One line of ASCII: it fits into XML, PNG and PDF without a second encoding. The same session gives the same text.
 std::string toJson(const Session& session);
-/// Throws Error naming `where` and the field. Unknown fields are ignored; text limits: 32 MB.
+/// Throws Error naming `where` and the field. Unknown fields are ignored; limits: 32 MB of text, 32 levels, 16 panes.
 Session parseSession(std::string_view json, const std::string& where);
 
 }  // namespace headscope::core
