@@ -1,0 +1,52 @@
+// The plug-in on a machine as it is: it loads where it was built, says why there is no card, and the program goes on on the CPU.
+#include "core/backend/cuda_plugin.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "core/base/error.h"
+
+using namespace headscope::core;
+namespace fs = std::filesystem;
+
+namespace {
+
+fs::path builtPlugin() { return fs::path(HEADSCOPE_BUILD_FOLDER) / "headscope_cuda.so"; }
+
+}  // namespace
+
+TEST(CudaPlugin, absentFileIsAReason) {
+  const PluginResult result = loadCudaBackend("/nowhere/headscope_cuda.so");
+  EXPECT_EQ(result.backend, nullptr);
+  EXPECT_EQ(result.reason, "built without the CUDA plug-in");
+}
+
+TEST(CudaPlugin, otherFileIsAReason) {
+  const fs::path file = fs::path(testing::TempDir()) / "not_a_plugin.so";
+  std::ofstream(file) << "not a library";
+  const PluginResult result = loadCudaBackend(file.string());
+  EXPECT_EQ(result.backend, nullptr);
+  EXPECT_NE(result.reason.find("can't be loaded"), std::string::npos) << result.reason;
+  fs::remove(file);
+}
+
+TEST(CudaPlugin, loadsAndEitherWorksOrSaysWhyNot) {
+  if (!fs::exists(builtPlugin())) GTEST_SKIP() << "the plug-in was not built here (no nvcc)";
+  const PluginResult result = loadCudaBackend(builtPlugin().string());
+  EXPECT_NE(result.backend == nullptr, result.reason.empty());
+  EXPECT_EQ(result.reason.find("can't be loaded"), std::string::npos) << result.reason;
+}
+
+TEST(CudaPlugin, autoFallsBackAndSaysWhy) {
+  const auto backend = openBackend("auto");
+  ASSERT_NE(backend, nullptr);
+  if (backend->name() == "cpu") {
+    EXPECT_FALSE(backend->reason().empty());
+  }
+}
+
+TEST(CudaPlugin, cpuByNameHasNoExcuse) { EXPECT_EQ(openBackend("cpu")->reason(), ""); }
+
+TEST(CudaPlugin, unknownDeviceIsRefused) { EXPECT_THROW(openBackend("tpu"), Error); }
