@@ -52,6 +52,7 @@ class AttentionMapView : public View {
  public:
   std::string_view name() const override { return "attention_map"; }
   std::string_view title() const override { return "Attention map"; }
+  bool isPerHead() const override { return true; }
   std::string subject(const ViewInput& input) const override {
     return std::to_string(input.selection.layer) + "." + std::to_string(input.selection.head);
   }

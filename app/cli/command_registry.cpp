@@ -7,6 +7,7 @@ namespace headscope::app {
 // One line a command: void declareNAME(CLI::App&, CommonFlags&), defined in app/cli/NAME.cpp.
 void declareAttend(CLI::App& root, CommonFlags& common);
 void declareHeads(CLI::App& root, CommonFlags& common);
+void declareRender(CLI::App& root, CommonFlags& common);
 void declareTokenize(CLI::App& root, CommonFlags& common);
 
 const std::vector<DeclareCommand>& allCommands() {
@@ -14,6 +15,7 @@ const std::vector<DeclareCommand>& allCommands() {
       declareTokenize,
       declareAttend,
       declareHeads,
+      declareRender,
   };
   return commands;
 }

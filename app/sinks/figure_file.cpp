@@ -61,7 +61,8 @@ QByteArray pdfOf(const views::Figure& figure, const std::string& sessionJson) {
     const QSizeF points(std::ceil(figure.size.width), std::ceil(figure.size.height));
     writer.setPageSize(QPageSize(points, QPageSize::Point, QStringLiteral("figure"), QPageSize::ExactMatch));
     writer.setPageMargins(QMarginsF(0, 0, 0, 0));
-    writer.addFileAttachment(QStringLiteral("headscope-session.json"), QByteArray::fromStdString(sessionJson), QStringLiteral("application/json"));
+    writer.addFileAttachment(QStringLiteral("headscope-session.json"), QByteArray::fromStdString(sessionJson),
+                             QStringLiteral("application/json"));
     QPainter painter(&writer);
     if (!painter.isActive()) throw core::Error("the PDF writer did not start");
     paintFigure(painter, figure, kHairline);
@@ -75,15 +76,16 @@ QByteArray pngOf(const views::Figure& figure, const std::string& sessionJson, do
   if (!(scale > 0) || figure.size.width * scale > kLargestPixels || figure.size.height * scale > kLargestPixels) {
     throw core::Error("a picture of this scale would have more than 32,000 pixels a side", "", "choose fewer pixels a point");
   }
-  QImage image(std::max(1, static_cast<int>(std::lround(figure.size.width * scale))), std::max(1, static_cast<int>(std::lround(figure.size.height * scale))),
-               QImage::Format_ARGB32_Premultiplied);
+  QImage image(std::max(1, static_cast<int>(std::lround(figure.size.width * scale))),
+               std::max(1, static_cast<int>(std::lround(figure.size.height * scale))), QImage::Format_ARGB32_Premultiplied);
   if (image.isNull()) throw core::Error("not enough memory for a picture of this scale", "", "choose fewer pixels a point");
   image.setDotsPerMeterX(2835), image.setDotsPerMeterY(2835);  // 72 an inch while painting: a point is a logical pixel
-  image.fill(Qt::transparent);
+  const views::Color ground = figure.background;
+  image.fill(QColor(ground.r, ground.g, ground.b, ground.a));
   {
     QPainter painter(&image);
     painter.scale(scale, scale);
-    paintFigure(painter, figure, std::max(kHairline, 1 / scale));
+    paintFigure(painter, figure, std::max(kHairline, 1 / scale), scale);
   }
   const int dotsPerMeter = static_cast<int>(std::lround(72 / 0.0254 * scale));
   image.setDotsPerMeterX(dotsPerMeter), image.setDotsPerMeterY(dotsPerMeter);

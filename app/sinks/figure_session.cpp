@@ -23,9 +23,7 @@ constexpr int kMostAttachments = 64;
   throw core::Error("no Headscope session is inside", path.string(), "open a figure that Headscope exported, or a session file");
 }
 
-std::string_view textOf(const core::MappedFile& file) {
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
-}
+std::string_view textOf(const core::MappedFile& file) { return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()}; }
 
 std::string sessionOfSvg(const fs::path& path) {
   QFile file(QString::fromStdString(path.string()));
@@ -69,12 +67,14 @@ std::string inflateBounded(std::string_view data) {
 unsigned long referenceAfter(std::string_view pdf, size_t at) {
   const std::string_view near = pdf.substr(at, 256);
   size_t i = near.find("/F");
-  while (i != std::string_view::npos && i + 2 < near.size() && near[i + 2] != ' ' && (near[i + 2] < '0' || near[i + 2] > '9')) i = near.find("/F", i + 2);
+  while (i != std::string_view::npos && i + 2 < near.size() && near[i + 2] != ' ' && (near[i + 2] < '0' || near[i + 2] > '9'))
+    i = near.find("/F", i + 2);
   if (i == std::string_view::npos) return 0;
   unsigned long number = 0;
   for (i += 2; i < near.size() && near[i] == ' '; ++i) {
   }
-  for (; i < near.size() && near[i] >= '0' && near[i] <= '9' && number < 100'000'000; ++i) number = number * 10 + static_cast<unsigned long>(near[i] - '0');
+  for (; i < near.size() && near[i] >= '0' && near[i] <= '9' && number < 100'000'000; ++i)
+    number = number * 10 + static_cast<unsigned long>(near[i] - '0');
   return number;
 }
 

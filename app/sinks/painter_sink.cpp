@@ -17,7 +17,7 @@ QRectF qt(const views::Rect& r) { return {r.x, r.y, r.width, r.height}; }
 
 struct Painting {
   QPainter& painter;
-  double hairline;
+  double hairline, textScale;
   QtTextMeasure measure{};
 
   QPen pen(views::Color color, double width) const {
@@ -69,8 +69,11 @@ struct Painting {
     painter.translate(qt(t.at));
     if (t.angle_deg != 0) painter.rotate(t.angle_deg);
     painter.setPen(qt(t.color));
-    painter.setFont(qtFont(t.font));
-    painter.drawText(QPointF(dx, baselineShift(t, measure)), QString::fromStdString(text));
+    views::Font font = t.font;
+    font.size_pt *= textScale;
+    painter.scale(1 / textScale, 1 / textScale);
+    painter.setFont(qtFont(font));
+    painter.drawText(QPointF(dx, baselineShift(t, measure)) * textScale, QString::fromStdString(text));
     painter.restore();
   }
 
@@ -122,12 +125,12 @@ std::vector<std::pair<views::Point, views::Point>> hatchLines(const views::Rect&
   return lines;
 }
 
-void paintFigure(QPainter& painter, const views::Figure& figure, double hairline) {
+void paintFigure(QPainter& painter, const views::Figure& figure, double hairline, double textScale) {
   painter.setRenderHint(QPainter::Antialiasing);
   painter.setRenderHint(QPainter::TextAntialiasing);
   painter.setRenderHint(QPainter::LosslessImageRendering);  // PDF: no JPEG of a map
   if (figure.background.a > 0) painter.fillRect(QRectF(0, 0, figure.size.width, figure.size.height), qt(figure.background));
-  const Painting painting{painter, hairline};
+  const Painting painting{painter, hairline, textScale};
   for (const views::Item& item : figure.content) std::visit(painting, item.shape);
 }
 

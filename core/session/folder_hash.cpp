@@ -32,7 +32,8 @@ uint64_t addFile(uint64_t hash, const fs::path& path) {
     std::memcpy(&header, head.data(), 8);
     wanted = std::min<uint64_t>(wanted, header < kMostBytes ? 8 + header + kDataBytes : kMostBytes);
   }
-  return fnv(hash, head.data(), static_cast<size_t>(std::min<uint64_t>(wanted, static_cast<uint64_t>(std::max<std::streamsize>(0, in.gcount())))));
+  return fnv(hash, head.data(),
+             static_cast<size_t>(std::min<uint64_t>(wanted, static_cast<uint64_t>(std::max<std::streamsize>(0, in.gcount())))));
 }
 
 }  // namespace

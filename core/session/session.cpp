@@ -86,7 +86,8 @@ class Reader {
     const Json* value = find(name);
     if (value == nullptr) return nullptr;
     if (!value->is_array()) fail(name, "is not a list");
-    if (value->size() > limit) fail(name, "has " + std::to_string(value->size()) + " entries, more than the " + std::to_string(limit) + " allowed");
+    if (value->size() > limit)
+      fail(name, "has " + std::to_string(value->size()) + " entries, more than the " + std::to_string(limit) + " allowed");
     return value;
   }
   Reader object(const char* name) const { return {json_.at(name), where_, field_.empty() ? name : field_ + "." + name}; }
@@ -109,9 +110,12 @@ void readMaps(const Reader& in, ViewOptions& o) {
     if (!value->is_object() || value->size() > kOptionLimit) in.fail(name, "is not an object of at most 256 entries");
     for (const auto& [key, entry] : value->items()) {
       const std::string field = std::string(name) + "." + key;
-      if (name[0] == 'n') o.numbers[key] = in.numberIn(entry, field, -kNumberLimit, kNumberLimit);
-      else if (entry.is_string()) o.words[key] = entry.get<std::string>();
-      else in.fail(field, "is not a text");
+      if (name[0] == 'n')
+        o.numbers[key] = in.numberIn(entry, field, -kNumberLimit, kNumberLimit);
+      else if (entry.is_string())
+        o.words[key] = entry.get<std::string>();
+      else
+        in.fail(field, "is not a text");
     }
   }
 }
@@ -119,13 +123,17 @@ void readMaps(const Reader& in, ViewOptions& o) {
 ViewOptions readOptions(const Reader& in) {
   ViewOptions o;
   const std::string scale = in.text("scale", "square_root");
-  if (scale == "linear") o.scale = ColorScale::Linear;
-  else if (scale == "log") o.scale = ColorScale::Log;
-  else if (scale != "square_root") in.fail("scale", "is none of linear, square_root, log");
+  if (scale == "linear")
+    o.scale = ColorScale::Linear;
+  else if (scale == "log")
+    o.scale = ColorScale::Log;
+  else if (scale != "square_root")
+    in.fail("scale", "is none of linear, square_root, log");
   o.hideFirst = in.flag("hide_first", o.hideFirst);
   if (const Json* limits = in.list("limits", 2)) {
     if (limits->size() != 2) in.fail("limits", "has not two entries");
-    o.limits = {in.numberIn((*limits)[0], "limits", -kNumberLimit, kNumberLimit), in.numberIn((*limits)[1], "limits", -kNumberLimit, kNumberLimit)};
+    o.limits = {in.numberIn((*limits)[0], "limits", -kNumberLimit, kNumberLimit),
+                in.numberIn((*limits)[1], "limits", -kNumberLimit, kNumberLimit)};
     if (o.limits->first >= o.limits->second) in.fail("limits", "has its lower end above its upper end");
   }
   if (const Json* visible = in.list("visible", 4)) {
@@ -153,7 +161,8 @@ Selection readSelection(const Reader& in) {
 }
 
 Json parseBounded(std::string_view text, const std::string& where) {
-  if (text.size() > kTextLimit) throw Error("the session has " + std::to_string(text.size()) + " bytes, more than the 32 MB allowed", where);
+  if (text.size() > kTextLimit)
+    throw Error("the session has " + std::to_string(text.size()) + " bytes, more than the 32 MB allowed", where);
   bool isTooDeep = false;
   const auto watch = [&](int depth, Json::parse_event_t, Json&) {
     if (depth > kDepthLimit) isTooDeep = true;
@@ -175,8 +184,10 @@ Json parseBounded(std::string_view text, const std::string& where) {
 std::string toJson(const Session& s) {
   Json json{{"format", "headscope-session"}, {"version", s.version}, {"model", s.model}, {"model_hash", s.modelHash}};
   if (!s.adapter.empty()) json["adapter"] = s.adapter, json["adapter_hash"] = s.adapterHash, json["strength"] = s.strength;
-  if (s.ids.empty()) json["prompt"] = s.prompt;
-  else json["ids"] = s.ids;
+  if (s.ids.empty())
+    json["prompt"] = s.prompt;
+  else
+    json["ids"] = s.ids;
   if (!s.image.empty()) json["image"] = s.image;
   if (!s.mechanism.empty()) json["mechanism"] = s.mechanism;
   if (!s.replacedHeads.empty()) json["replaced_heads"] = s.replacedHeads;
@@ -197,7 +208,9 @@ Session parseSession(std::string_view text, const std::string& where) {
   const Reader in(json, where, "");
   Session s;
   s.version = static_cast<int>(in.integer("version", 1, 0, 1'000'000));
-  if (s.version != 1) throw Error("the session has version " + std::to_string(s.version) + ", this program reads version 1", where, "open it with a newer Headscope");
+  if (s.version != 1)
+    throw Error("the session has version " + std::to_string(s.version) + ", this program reads version 1", where,
+                "open it with a newer Headscope");
   s.model = in.text("model"), s.modelHash = in.text("model_hash");
   s.adapter = in.text("adapter"), s.adapterHash = in.text("adapter_hash");
   s.strength = in.number("strength", 1.0, 0, 1e6);

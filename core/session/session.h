@@ -44,7 +44,7 @@ struct PaneState {
 
 /// How an exported figure is laid out.
 struct FigureLayout {
-  double width_mm = 86;     // 86: a column, 178: a page
+  double width_mm = 86;  // 86: a column, 178: a page
   double font_pt = 7;
   bool hasLetters = false;  // panel letters a, b, c
   bool operator==(const FigureLayout&) const = default;

@@ -24,6 +24,12 @@ struct Move {
   }
 };
 
+// a, b, ..., z, aa, ab, ...
+std::string letterOf(int index) {
+  const std::string last(1, static_cast<char>('a' + index % 26));
+  return index < 26 ? last : letterOf(index / 26 - 1) + last;
+}
+
 void appendItems(std::vector<Item>& target, const std::vector<Item>& items, const Move& move) {
   for (Item item : items) {
     std::visit(move, item.shape);
@@ -38,11 +44,12 @@ void appendFigure(Figure& target, const Figure& figure, double dx, double dy) {
   appendItems(target.overlay, figure.overlay, {dx, dy});
 }
 
-Figure panelOf(const std::vector<Figure>& figures, int columns, double gap, bool hasLetters, const Theme& theme) {
+Figure panelOf(const std::vector<Figure>& figures, const std::vector<std::string>& names, int columns, double gap, bool hasLetters,
+               const Theme& theme) {
   Figure panel;
   panel.background = theme.canvas;
   const auto count = static_cast<int>(figures.size());
-  const Font letter{FontFace::Sans, theme.textSize + 1, FontWeight::SemiBold};
+  const Font bold{FontFace::Sans, theme.textSize + 1, FontWeight::SemiBold}, regular{FontFace::Sans, theme.textSize + 1, FontWeight::Regular};
   double y = 0;
   for (int first = 0; first < count; first += columns) {
     double x = 0, height = 0;
@@ -50,10 +57,11 @@ Figure panelOf(const std::vector<Figure>& figures, int columns, double gap, bool
       const Figure& figure = figures[static_cast<size_t>(i)];
       appendFigure(panel, figure, x, y);
       if (hasLetters) {
-        std::string name(1, static_cast<char>('a' + i % 26));
-        if (i >= 26) name = std::string(1, static_cast<char>('a' + i / 26 - 1)) + name;
-        panel.add(TextItem{{x, y}, name, letter, theme.ink, AnchorX::Left, AnchorY::Top});
-        panel.caption += "(" + name + ") ";
+        panel.add(TextItem{{x, y}, letterOf(i), bold, theme.ink, AnchorX::Left, AnchorY::Top});
+        panel.caption += "(" + letterOf(i) + ") ";
+      }
+      if (!names.empty()) {
+        panel.add(TextItem{{x + (hasLetters ? bold.size_pt * 1.1 : 0), y}, names[static_cast<size_t>(i)], regular, theme.ink, AnchorX::Left, AnchorY::Top});
       }
       panel.caption += figure.caption + (i + 1 < count ? " " : "");
       panel.title += (i > 0 ? ", " : "") + figure.title;

@@ -26,7 +26,8 @@ std::string contents(const fs::path& path) {
 class FigureFile : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder = fs::temp_directory_path() / ("headscope_figures_" + std::to_string(::getpid()) + "_" + ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    folder = fs::temp_directory_path() /
+             ("headscope_figures_" + std::to_string(::getpid()) + "_" + ::testing::UnitTest::GetInstance()->current_test_info()->name());
     fs::create_directories(folder);
     session.model = "tales", session.prompt = "the cat <sat> & \"down\" \xF0\x9F\x99\x82";
     session.panes = {{"attention_map", {}}};
@@ -155,7 +156,8 @@ TEST_F(FigureFile, CsvQuotes) {
 TEST_F(FigureFile, CaptionNamesWhatMadeIt) {
   writeCaption(folder / "a.svg", picture(), session);
   const std::string text = contents(folder / "a.txt");
-  for (const char* part : {"layer 0, head 0", "tales", "the cat", "sqrt", "Headscope 0."}) EXPECT_NE(text.find(part), std::string::npos) << part;
+  for (const char* part : {"layer 0, head 0", "tales", "the cat", "sqrt", "Headscope 0."})
+    EXPECT_NE(text.find(part), std::string::npos) << part;
 }
 
 TEST_F(FigureFile, HostileFiguresGiveAnErrorThatNamesTheFile) {
@@ -183,11 +185,13 @@ TEST_F(FigureFile, HostileFiguresGiveAnErrorThatNamesTheFile) {
   bad("plain.pdf", "%PDF-1.4\n1 0 obj\n<< >>\nendobj\n");
   bad("cut.pdf", "%PDF-1.4\n1 0 obj\n/EF <</F 2 0 R>>\n2 0 obj\n/Filter /FlateDecode >>\nstream\n\x78\x9c");
   bad("noend.pdf", "%PDF-1.4\n/EF <</F 2 0 R>>\n2 0 obj <<>>\nstream\n");
-  bad("many.pdf", "%PDF-1.4\n" + [] {
-    std::string s;
-    for (int i = 0; i < 1000; ++i) s += "/EF <</F 99999999999999999999 0 R>> /EF <</F 7 0 R>>\n7 0 obj /FlateDecode stream\nxx endstream\n";
-    return s;
-  }());
+  bad(
+      "many.pdf", "%PDF-1.4\n" + [] {
+        std::string s;
+        for (int i = 0; i < 1000; ++i)
+          s += "/EF <</F 99999999999999999999 0 R>> /EF <</F 7 0 R>>\n7 0 obj /FlateDecode stream\nxx endstream\n";
+        return s;
+      }());
   bad("cut.png", std::string("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16));
   bad("deep.json", "{\"a\":" + std::string(5000, '['));
   writeFigure(folder / "good.pdf", picture(), session);

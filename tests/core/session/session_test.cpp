@@ -21,7 +21,8 @@ Session full() {
   pane.view = "attention_map";
   pane.options.scale = ColorScale::Log, pane.options.hideFirst = false, pane.options.limits = {1e-4, 0.7};
   pane.options.firstRow = 2, pane.options.rows = 10.5, pane.options.firstCol = 3, pane.options.cols = 10.5;
-  pane.options.threshold = 0.1, pane.options.sortBy = "induction", pane.options.numbers["offset"] = -3, pane.options.words["matrix"] = "W_OV";
+  pane.options.threshold = 0.1, pane.options.sortBy = "induction", pane.options.numbers["offset"] = -3,
+  pane.options.words["matrix"] = "W_OV";
   s.panes = {pane, {"head_grid", {}}};
   s.selection = {3, 1, 5, 2, {{2, 0}, {3, 1}}};
   s.theme = "dark", s.figure = {178, 8, true};
@@ -60,14 +61,23 @@ TEST(Session, UnknownFieldsAreIgnoredAndMissingOnesDefault) {
 }
 
 TEST(Session, ComplaintsNameTheFileAndTheField) {
-  const std::pair<const char*, const char*> cases[] = {
-      {"", "not valid JSON"}, {"[]", "not an object"}, {"{", "byte"}, {"{\"model\": 3}", "\"model\""}, {"{\"version\": 9}", "version 9"},
-      {"{\"ids\": [1, -2]}", "\"ids\""}, {"{\"ids\": [1e3]}", "\"ids\""}, {"{\"ids\": [18446744073709551615]}", "\"ids\""},
-      {"{\"strength\": 1e999}", ""}, {"{\"panes\": [{\"options\": {\"scale\": \"rainbow\"}}]}", "panes[0].options.scale"},
-      {"{\"panes\": [{\"options\": {\"limits\": [2, 1]}}]}", "panes[0].options.limits"}, {"{\"panes\": 7}", "\"panes\""},
-      {"{\"panes\": [{\"options\": {\"numbers\": {\"x\": \"y\"}}}]}", "numbers.x"}, {"{\"selection\": {\"layer\": -4}}", "selection.layer"},
-      {"{\"selection\": {\"brushed\": [[1]]}}", "selection.brushed"}, {"{\"theme\": \"pink\"}", "\"theme\""},
-      {"{\"figure\": {\"width_mm\": 1e9}}", "figure.width_mm"}};
+  const std::pair<const char*, const char*> cases[] = {{"", "not valid JSON"},
+                                                       {"[]", "not an object"},
+                                                       {"{", "byte"},
+                                                       {"{\"model\": 3}", "\"model\""},
+                                                       {"{\"version\": 9}", "version 9"},
+                                                       {"{\"ids\": [1, -2]}", "\"ids\""},
+                                                       {"{\"ids\": [1e3]}", "\"ids\""},
+                                                       {"{\"ids\": [18446744073709551615]}", "\"ids\""},
+                                                       {"{\"strength\": 1e999}", ""},
+                                                       {"{\"panes\": [{\"options\": {\"scale\": \"rainbow\"}}]}", "panes[0].options.scale"},
+                                                       {"{\"panes\": [{\"options\": {\"limits\": [2, 1]}}]}", "panes[0].options.limits"},
+                                                       {"{\"panes\": 7}", "\"panes\""},
+                                                       {"{\"panes\": [{\"options\": {\"numbers\": {\"x\": \"y\"}}}]}", "numbers.x"},
+                                                       {"{\"selection\": {\"layer\": -4}}", "selection.layer"},
+                                                       {"{\"selection\": {\"brushed\": [[1]]}}", "selection.brushed"},
+                                                       {"{\"theme\": \"pink\"}", "\"theme\""},
+                                                       {"{\"figure\": {\"width_mm\": 1e9}}", "figure.width_mm"}};
   for (const auto& [json, part] : cases) {
     const std::string fault = faultOf(json);
     EXPECT_NE(fault.find(part), std::string::npos) << json << " gave: " << fault;
