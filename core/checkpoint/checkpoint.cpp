@@ -24,8 +24,8 @@ struct NumberedShards {
   int64_t claimed = 0;
 };
 
-NumberedShards numberedShards(const fs::path& folder) {
-  static const std::regex pattern(R"(model-(\d{5,6})-of-(\d{5,6})\.safetensors)");
+NumberedShards numberedShards(const fs::path& folder, const std::string& stem) {
+  const std::regex pattern(stem + R"(-(\d{5,6})-of-(\d{5,6})\.safetensors)");
   NumberedShards found;
   std::error_code code;
   for (const auto& entry : fs::directory_iterator(folder, code)) {
@@ -39,7 +39,7 @@ NumberedShards numberedShards(const fs::path& folder) {
   return found;
 }
 
-[[noreturn]] void throwNothingToOpen(const fs::path& folder) {
+[[noreturn]] void throwNothingToOpen(const fs::path& folder, const std::string& stem) {
   for (const char* other :
        {"pytorch_model.bin", "pytorch_model.bin.index.json", "adapter_model.bin", "tf_model.h5", "flax_model.msgpack"}) {
     if (isThere(folder / other)) {
@@ -51,29 +51,27 @@ NumberedShards numberedShards(const fs::path& folder) {
     throw Error("consolidated.safetensors uses the original names, not Hugging Face's", folder.string(),
                 "open the folder in Hugging Face's format");
   }
-  throw Error("no model.safetensors, model.safetensors.index.json or adapter_model.safetensors in the folder", folder.string());
+  throw Error("no " + stem + ".safetensors or " + stem + ".safetensors.index.json in the folder", folder.string());
 }
 
 }  // namespace
 
-std::shared_ptr<const Checkpoint> Checkpoint::open(const fs::path& folder) {
+std::shared_ptr<const Checkpoint> Checkpoint::open(const fs::path& folder, const std::string& stem) {
   std::error_code code;
   if (!fs::exists(folder, code)) throw Error("no such folder", folder.string());
   if (!fs::is_directory(folder, code)) throw Error("not a folder", folder.string(), "give the folder that holds config.json");
   std::shared_ptr<Checkpoint> opened(new Checkpoint());
   opened->folder_ = folder;
-  if (isThere(folder / "model.safetensors")) {
-    opened->openSingle(folder / "model.safetensors");
-  } else if (isThere(folder / "model.safetensors.index.json")) {
-    opened->openIndexed(folder / "model.safetensors.index.json");
-  } else if (const NumberedShards shards = numberedShards(folder); !shards.paths.empty()) {
+  if (isThere(folder / (stem + ".safetensors"))) {
+    opened->openSingle(folder / (stem + ".safetensors"));
+  } else if (isThere(folder / (stem + ".safetensors.index.json"))) {
+    opened->openIndexed(folder / (stem + ".safetensors.index.json"));
+  } else if (const NumberedShards shards = numberedShards(folder, stem); !shards.paths.empty()) {
     opened->openNumbered(shards.paths);
     const int64_t absent = shards.claimed - static_cast<int64_t>(shards.paths.size());
     if (absent > 0) opened->missingFiles_.push_back(std::to_string(absent) + " of " + std::to_string(shards.claimed) + " shards");
-  } else if (isThere(folder / "adapter_model.safetensors")) {
-    opened->openSingle(folder / "adapter_model.safetensors");
   } else {
-    throwNothingToOpen(folder);
+    throwNothingToOpen(folder, stem);
   }
   return opened;
 }

@@ -25,12 +25,12 @@ struct MatrixShape {
 
 class Checkpoint {
  public:
-  /// Opens FOLDER/model.safetensors; or the shards named by model.safetensors.index.json; or, without an index, shards named
-  /// model-00001-of-00163.safetensors; or (for adapters) adapter_model.safetensors. Throws Error when none is there or any is
+  /// Opens FOLDER/STEM.safetensors (default: model; adapters: adapter_model); or the shards named by STEM.safetensors.index.json;
+  /// or, without an index, shards named STEM-00001-of-00163.safetensors. Throws Error when none is there or any is
   /// broken, and when the index names a file outside the folder. A file may be a link to a regular file elsewhere, as in
   /// Hugging Face's cache. Shards that the index names but the folder lacks are listed in missingFiles() and their tensors,
   /// with those that a shard should have and lacks, in missingTensors(): weight views can still open whole layers.
-  static std::shared_ptr<const Checkpoint> open(const std::filesystem::path& folder);
+  static std::shared_ptr<const Checkpoint> open(const std::filesystem::path& folder, const std::string& stem = "model");
 
   const std::filesystem::path& folder() const { return folder_; }
   const std::vector<std::shared_ptr<const SafetensorsFile>>& files() const { return files_; }

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cassert>
 #include <charconv>
+#include <cmath>
 #include <map>
 
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/printable.h"
+#include "core/model/bound_adapter.h"
 #include "core/model/families/family.h"
 #include "core/model/role_reader.h"
 
@@ -75,13 +77,9 @@ std::shared_ptr<const Model> Model::open(const fs::path& folder) {
   return model;
 }
 
-RoleReader Model::reader(bool isSurvey) const {
-  return RoleReader(*checkpoint_, spec_, prefix_, topPrefix_, bound_.get(), strength_, isSurvey);
-}
+RoleReader Model::reader(bool isSurvey) const { return RoleReader(*checkpoint_, spec_, prefix_, topPrefix_, bound_.get(), isSurvey); }
 
-/// Goes through every role once: shapes are checked, what is missing and what is left over is noted.
-void Model::survey() {
-  RoleReader all = reader(true);
+void Model::readAll(RoleReader& all) const {
   family_->embedding(all);
   for (int64_t l = 0; l < spec_.layers; ++l) {
     LayerWeights weights;
@@ -90,6 +88,12 @@ void Model::survey() {
     family_->rest(all, l, weights);
   }
   family_->head(all);
+}
+
+/// Goes through every role once: shapes are checked, what is missing and what is left over is noted.
+void Model::survey() {
+  RoleReader all = reader(true);
+  readAll(all);
 
   missing_ = all.missing();
   std::sort(missing_.begin(), missing_.end());
@@ -128,8 +132,16 @@ void Model::survey() {
   noteUnused(notes_, unused);
 }
 
-std::shared_ptr<const Model> Model::withAdapter(std::shared_ptr<const Adapter>, double) const {
-  throw Error("adapters can't be applied yet", folder().string());
+std::shared_ptr<const Model> Model::withAdapter(std::shared_ptr<const Adapter> adapter, double strength) const {
+  if (!std::isfinite(strength)) throw Error("the adapter's strength must be a number", adapter->folder().string());
+  std::shared_ptr<Model> adapted(new Model(*this));
+  adapted->bound_ = nullptr;
+  RoleReader roles = adapted->reader(true);
+  adapted->readAll(roles);
+  adapted->bound_ = std::make_shared<const BoundAdapter>(adapter, checkpoint_, *family_, roles, strength);
+  adapted->adapter_ = std::move(adapter);
+  adapted->strength_ = strength;
+  return adapted;
 }
 
 std::shared_ptr<const Model> Model::withoutAdapter() const {
@@ -196,6 +208,7 @@ HeadWeightsOnTop Model::head() const {
 std::vector<std::string> Model::notes() const {
   std::vector<std::string> all = spec_.notes;
   all.insert(all.end(), notes_.begin(), notes_.end());
+  if (bound_ != nullptr) all.insert(all.end(), bound_->notes().begin(), bound_->notes().end());
   return all;
 }
 

@@ -141,6 +141,7 @@ class Model {
  private:
   Model() = default;
   RoleReader reader(bool isSurvey = false) const;
+  void readAll(RoleReader& reader) const;
   void survey();
 
   ModelSpec spec_;

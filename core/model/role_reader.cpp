@@ -4,6 +4,7 @@
 
 #include "core/base/error.h"
 #include "core/base/printable.h"
+#include "core/model/bound_adapter.h"
 
 namespace headscope::core {
 namespace {
@@ -45,13 +46,19 @@ WeightView RoleReader::readMatrix(const std::string& prefix, const std::string& 
   const TensorInfo* tensor = need(prefix + name);
   if (tensor == nullptr) return {};
   if (sizeOf(tensor->dtype) == 1 && need(tensor->name + "_scale_inv") == nullptr) return {};
-  return checkpoint_.matrix(tensor->name, {shape.outputs, shape.inputs, shape.isInByOut, spec.storage.blockRows, spec.storage.blockCols});
+  const MatrixShape expected{shape.outputs, shape.inputs, shape.isInByOut, spec.storage.blockRows, spec.storage.blockCols};
+  const WeightView stored = checkpoint_.matrix(tensor->name, expected);
+  return adapter_ != nullptr ? adapter_->matrix(stored, name, expected) : stored;
 }
 
 std::vector<float> RoleReader::readVector(const std::string& prefix, const std::string& name, int64_t length) {
   const TensorInfo* tensor = need(prefix + name);
   if (tensor == nullptr) return {};
-  if (!isSurvey_) return checkpoint_.vector(tensor->name, length);
+  if (!isSurvey_) {
+    std::vector<float> values = checkpoint_.vector(tensor->name, length);
+    if (adapter_ != nullptr) adapter_->blend(values, name);
+    return values;
+  }
   if (tensor->count() != length || !isFloat(tensor->dtype)) {
     throw Error("the tensor is " + std::string(nameOf(tensor->dtype)) + " of shape " + tensor->shapeText() +
                     ", but by config.json it should be floats, " + std::to_string(length) + " of them",
@@ -79,6 +86,7 @@ Linear RoleReader::assemble(const std::string& module, const WeightView& whole, 
   if (whole.empty()) return linear;
   linear.weight = view ? view(whole) : whole;
   linear.bias = pickOutputs(bias, linear.weight);
+  if (adapter_ != nullptr && !isSurvey_) adapter_->apply(linear, module, whole);
   return linear;
 }
 
@@ -112,10 +120,33 @@ std::vector<float> RoleReader::topVector(const std::string& name, int64_t length
 
 Linear RoleReader::tiedTop(const std::string& module, const std::string& weightName, const LinearShape& shape,
                            const std::string& biasName) {
-  const WeightView whole = readMatrix(prefix_, weightName, shape);
+  WeightView whole = readMatrix(prefix_, weightName, shape);
+  // An adapter that saved the embedding leaves the unembedding as it was, and the other way round.
+  if (adapter_ != nullptr && !whole.empty()) {
+    const MatrixShape expected{shape.outputs, shape.inputs, shape.isInByOut};
+    whole = adapter_->matrix(checkpoint_.matrix(prefix_ + weightName, expected), module + ".weight", expected);
+  }
   std::vector<float> bias;
   if (!biasName.empty()) bias = readVector(topPrefix_, biasName, shape.outputs);
   return assemble(module, whole, std::move(bias), shape, {}, true);
+}
+
+const TensorInfo* RoleReader::roleTensor(const std::string& name) const {
+  for (const std::string& prefix : {prefix_, topPrefix_}) {
+    const TensorInfo* tensor = checkpoint_.find(prefix + name);
+    if (tensor != nullptr && std::find(used_.begin(), used_.end(), tensor) != used_.end()) return tensor;
+  }
+  return nullptr;
+}
+
+bool RoleReader::isLeftOver(const std::string& path) const {
+  for (const std::string& prefix : {std::string(), prefix_, topPrefix_}) {
+    for (const char* leaf : {"", ".weight", ".bias"}) {
+      const TensorInfo* tensor = checkpoint_.find(prefix + path + leaf);
+      if (tensor != nullptr && std::find(used_.begin(), used_.end(), tensor) == used_.end()) return true;
+    }
+  }
+  return false;
 }
 
 void RoleReader::throwIfMissing(const std::string& what) const {

@@ -33,13 +33,12 @@ class RoleReader {
   using View = std::function<WeightView(const WeightView&)>;
 
   RoleReader(const Checkpoint& checkpoint, const ModelSpec& spec, std::string prefix, std::string topPrefix, const BoundAdapter* adapter,
-             double strength, bool isSurvey)
+             bool isSurvey)
       : spec(spec),
         checkpoint_(checkpoint),
         prefix_(std::move(prefix)),
         topPrefix_(std::move(topPrefix)),
         adapter_(adapter),
-        strength_(strength),
         isSurvey_(isSurvey) {}
 
   const ModelSpec& spec;
@@ -70,6 +69,10 @@ class RoleReader {
   const std::vector<std::string>& missing() const { return missing_; }
   const std::vector<const TensorInfo*>& used() const { return used_; }
   const std::vector<StoredModule>& modules() const { return modules_; }
+  /// After a survey: the tensor of this name below its prefix, if some role uses it; else null.
+  const TensorInfo* roleTensor(const std::string& name) const;
+  /// After a survey: whether the checkpoint has tensors of this full name or module that no role uses.
+  bool isLeftOver(const std::string& path) const;
 
  private:
   const TensorInfo* need(const std::string& name);
@@ -82,7 +85,6 @@ class RoleReader {
   const Checkpoint& checkpoint_;
   std::string prefix_, topPrefix_;
   const BoundAdapter* adapter_;
-  double strength_;
   bool isSurvey_;
   std::vector<std::string> missing_;
   std::vector<const TensorInfo*> used_;
