@@ -94,6 +94,8 @@ struct Writing {
     const std::string text = t.maxWidth > 0 ? views::elide(t.text, t.font, t.maxWidth, measure) : t.text;
     const double y = baselineShift(t, measure);
     out << "<text font-family=\"" << families(t.font.face) << "\" font-size=\"" << num(t.font.size_pt) << "\"";
+    // A token must be seen as it is: no sign for "!=".
+    if (t.font.face == views::FontFace::Mono) out << " style=\"font-variant-ligatures:none\"";
     if (t.font.weight == views::FontWeight::SemiBold) out << " font-weight=\"600\"";
     if (t.anchorX != views::AnchorX::Left) out << " text-anchor=\"" << kAnchor[static_cast<int>(t.anchorX)] << "\"";
     if (t.angle_deg != 0) {
