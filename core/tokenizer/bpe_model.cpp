@@ -93,7 +93,10 @@ const BpeModel::Merge* BpeModel::mergeOf(int32_t left, int32_t right) const {
 /// nothing, as long as x is a symbol of its own (unknown characters may wait to be fused).
 void BpeModel::findSafeCuts(const std::vector<std::pair<std::string_view, std::string_view>>& merges) {
   isCutAfterAscii_.fill(false);
-  canCut_ = options_.continuingPrefix.empty() && options_.endOfWordSuffix.empty() && vocabulary_.idOf(kSpaceMark) >= 0;
+  // Without an unknown token characters may be dropped, and the rest of the word moves up: its offsets need the whole word.
+  const bool dropsCharacters =
+      !options_.hasUnknown && !(options_.byteFallback && std::all_of(byteIds_.begin(), byteIds_.end(), [](int32_t id) { return id >= 0; }));
+  canCut_ = !dropsCharacters && options_.continuingPrefix.empty() && options_.endOfWordSuffix.empty() && vocabulary_.idOf(kSpaceMark) >= 0;
   if (!canCut_) return;
   for (size_t letter = 0; letter < 128; ++letter) isCutAfterAscii_[letter] = asciiIds_[letter] >= 0;
   for (const auto& [left, right] : merges) {

@@ -8,6 +8,7 @@
 
 #include "core/base/error.h"
 #include "core/tokenizer/unicode.h"
+#include "core/tokenizer/unicode_versions.h"
 
 namespace headscope::core {
 namespace {
@@ -17,9 +18,19 @@ constexpr int kDeepestNesting = 100;
 constexpr std::string_view kSpaces = R"(\x{9}-\x{d}\x{20}\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
 constexpr std::string_view kWords =
     R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
+// Outside of brackets \w and \b also take Latin-1's superscripts and fractions.
+constexpr std::string_view kLatinNumbers = R"(\x{b2}\x{b3}\x{b9}\x{bc}-\x{be})";
+constexpr int kUnicodeVersion = 16;
 constexpr std::string_view kHexDigits = "0-9A-Fa-f";
 
 std::string bracket(std::string_view members, bool isNegated) { return (isNegated ? "[^" : "[") + std::string(members) + "]"; }
+
+/// Members of a bracket expression that stand for \w.
+std::string wordMembers() {
+  std::string members(kWords);
+  for (const char* category : {"L", "M", "Nd", "Nl", "Pc"}) members += addedMembers(category, kUnicodeVersion);
+  return members;
+}
 
 std::string propertyName(std::string_view name) {
   std::string folded;
@@ -91,6 +102,14 @@ std::string propertyName(std::string_view name) {
   if (std::find(kScripts.begin(), kScripts.end(), folded) != kScripts.end()) return "sc:" + folded;
   return std::string(name);
 }
+
+/// A set of characters: members of a bracket expression, or a pattern of its own.
+struct Set {
+  std::string members;
+  bool isNegated;
+  std::string pattern;
+  std::string asPattern() const { return pattern.empty() ? bracket(members, isNegated) : pattern; }
+};
 
 class Translator {
  public:
@@ -184,7 +203,7 @@ class Translator {
   }
 
   /// \p{...} and \P{...}; at_ stands on the letter.
-  std::string property() {
+  Set property() {
     bool isNegated = in_[at_] == 'P';
     ++at_;
     std::string name;
@@ -201,7 +220,24 @@ class Translator {
       isNegated = !isNegated;
       name.erase(0, 1);
     }
-    return std::string(isNegated ? "\\P{" : "\\p{") + propertyName(name) + "}";
+    return setOf(propertyName(name), isNegated);
+  }
+
+  /// A property with the characters that its newer version adds.
+  static Set setOf(const std::string& name, bool isNegated) {
+    if (name == "C" || name == "Cn") {  // what was assigned since is no longer unassigned
+      std::string assigned;
+      for (const char* category : {"L", "M", "N", "P", "S", "Z"}) assigned += addedMembers(category, kUnicodeVersion);
+      if (name == "Cn") assigned += addedMembers("C", kUnicodeVersion);
+      return isNegated ? Set{assigned + "\\P{" + name + "}", false, {}}
+                       : Set{{}, false, "(?:(?!" + bracket(assigned, false) + ")\\p{" + name + "})"};
+    }
+    std::string members = "\\p{" + name + "}";
+    if (name.size() <= 2) members += addedMembers(name, kUnicodeVersion);
+    if (name == "sc:Han") members += R"(\x{2b739}\x{2ebf0}-\x{2ee5d})";
+    if (name == "sc:Hiragana") members += R"(\x{1b132})";
+    if (name == "sc:Katakana") members += R"(\x{1b155})";
+    return {members, isNegated, {}};
   }
 
   std::string escape() {
@@ -215,14 +251,17 @@ class Translator {
         return ++at_, bracket(kSpaces, c == 'S');
       case 'w':
       case 'W':
-        return ++at_, bracket(kWords, c == 'W');
+        return ++at_, bracket(wordMembers() + std::string(kLatinNumbers), c == 'W');
+      case 'd':
+      case 'D':
+        return ++at_, bracket("\\p{Nd}" + addedMembers("Nd", kUnicodeVersion), c == 'D');
       case 'h':
       case 'H':
         return ++at_, bracket(kHexDigits, c == 'H');
       case 'b':
       case 'B': {
         ++at_;
-        const std::string word = bracket(kWords, false);
+        const std::string word = bracket(wordMembers() + std::string(kLatinNumbers), false);
         const std::string before = "(?<=" + word + ")", notBefore = "(?<!" + word + ")", after = "(?=" + word + ")",
                           notAfter = "(?!" + word + ")";
         return c == 'b' ? "(?:" + before + notAfter + "|" + notBefore + after + ")"
@@ -232,7 +271,7 @@ class Translator {
         return unicodeEscape();
       case 'p':
       case 'P':
-        return property();
+        return property().asPattern();
       default:
         break;
     }
@@ -256,8 +295,18 @@ class Translator {
       }
     };
     if (c == 's' || c == 'S') return either(kSpaces, c == 'S');
-    if (c == 'w' || c == 'W') return either(kWords, c == 'W');
+    if (c == 'w' || c == 'W') return either(wordMembers(), c == 'W');
+    if (c == 'd' || c == 'D') return either("\\p{Nd}" + addedMembers("Nd", kUnicodeVersion), c == 'D');
     if (c == 'h' || c == 'H') return either(kHexDigits, c == 'H');
+    if (c == 'p' || c == 'P') {
+      const Set set = property();
+      if (set.pattern.empty() && !set.isNegated) {
+        members += set.members;
+      } else {
+        alternatives.push_back(set.asPattern());
+      }
+      return;
+    }
     --at_;
     if (c == 'b') {  // backspace within a class
       at_ += 2;
@@ -284,7 +333,12 @@ class Translator {
         classEscape(members, alternatives);
       } else if (c == '[' && peek(1) == ':' && in_.find(":]", at_ + 2) != std::string_view::npos) {
         const size_t close = in_.find(":]", at_ + 2);
-        members += in_.substr(at_, close + 2 - at_);
+        const std::string_view name = in_.substr(at_, close + 2 - at_);
+        if (name == "[:punct:]") {  // there also symbols
+          members += "\\p{P}\\p{S}" + addedMembers("P", kUnicodeVersion) + addedMembers("S", kUnicodeVersion);
+        } else {
+          members += name;
+        }
         at_ = close + 2;
       } else if (c == '[') {
         alternatives.push_back(characterClass(depth + 1));

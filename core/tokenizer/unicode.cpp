@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "core/tokenizer/unicode_versions.h"
+
 namespace headscope::core {
 namespace {
 
@@ -110,28 +112,34 @@ bool isWhitespace(char32_t c) {
 bool isNumber(char32_t c) {
   if (c < 0x80) return c >= '0' && c <= '9';
   const utf8proc_category_t category = categoryOf(c);
-  return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL || category == UTF8PROC_CATEGORY_NO;
+  return category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL || category == UTF8PROC_CATEGORY_NO ||
+         addedCategory(c, 17).starts_with('N');
 }
 
 bool isPunctuation(char32_t c) {
   if (c < 0x80) return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
+  if (c == 0x166D || c == 0x111C9) return true;  // punctuation in the reference's older tables
   const utf8proc_category_t category = categoryOf(c);
-  return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO;
+  return category >= UTF8PROC_CATEGORY_PC && category <= UTF8PROC_CATEGORY_PO && !isLaterPunctuation(c);
 }
 
 bool isMark(char32_t c) {
   if (c < 0x300) return false;
+  if (c == 0x1CF2 || c == 0x1CF3) return true;
   const utf8proc_category_t category = categoryOf(c);
-  return category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC || category == UTF8PROC_CATEGORY_ME;
+  return (category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC || category == UTF8PROC_CATEGORY_ME) && !isLaterMark(c);
 }
 
-bool isNonspacingMark(char32_t c) { return c >= 0x300 && categoryOf(c) == UTF8PROC_CATEGORY_MN; }
+bool isNonspacingMark(char32_t c) {
+  return c >= 0x300 && (c == 0x1734 || (categoryOf(c) == UTF8PROC_CATEGORY_MN && !isLaterNonspacingMark(c)));
+}
 
 bool isControl(char32_t c) {
   if (c < 0x80) return c < 0x20 || c == 0x7F;
   const utf8proc_category_t category = categoryOf(c);
-  return category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CF || category == UTF8PROC_CATEGORY_CS ||
-         category == UTF8PROC_CATEGORY_CO;
+  return (category == UTF8PROC_CATEGORY_CC || category == UTF8PROC_CATEGORY_CF || category == UTF8PROC_CATEGORY_CS ||
+          category == UTF8PROC_CATEGORY_CO) &&
+         !isLaterControl(c);
 }
 
 bool isWordCharacter(char32_t c) {
@@ -152,6 +160,8 @@ bool isWordCharacter(char32_t c) {
     default:
       break;
   }
+  const std::string_view added = addedCategory(c, 16);
+  if (added.starts_with('L') || added.starts_with('M') || added == "Nd" || added == "Nl" || added == "Pc") return true;
   // The rest of Alphabetic (circled and squared letters) and Join_Control.
   return c == 0x200C || c == 0x200D || (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) ||
          (c >= 0x1F170 && c <= 0x1F189);
@@ -169,7 +179,8 @@ void appendLowercase(std::string& text, char32_t c) {
     text.push_back('i');
     appendUtf8(text, 0x307);
   } else {
-    appendUtf8(text, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
+    const char32_t added = addedLowercase(c);
+    appendUtf8(text, added != 0 ? added : static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c))));
   }
 }
 

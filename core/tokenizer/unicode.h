@@ -1,7 +1,8 @@
 #pragma once
 // Unicode for tokenizers: UTF-8 in and out and the character classes that the tokenizers package uses.
 //
-// Classes come from utf8proc (Unicode 15); strings given to decodeUtf8 are valid UTF-8 (repairUtf8 makes them so).
+// Classes come from utf8proc (Unicode 15), set right where the reference has another version (unicode_versions.h); strings given to
+// decodeUtf8 are valid UTF-8 (repairUtf8 makes them so).
 #include <cstddef>
 #include <cstdint>
 #include <string>

@@ -5,13 +5,18 @@
 #include <algorithm>
 
 #include "core/tokenizer/unicode.h"
+#include "core/tokenizer/unicode_versions.h"
 
 namespace headscope::core {
 namespace {
 
 using Change = NormalText::Change;
 
-int combiningClass(char32_t c) { return utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class; }
+int combiningClass(char32_t c) {
+  if (c < 0x300) return 0;
+  const int itsClass = utf8proc_get_property(static_cast<utf8proc_int32_t>(c))->combining_class;
+  return itsClass != 0 && lacksCombiningClass(c) ? 0 : itsClass;
+}
 
 void appendDecomposed(std::vector<Change>& out, char32_t c, bool isCompatible) {
   utf8proc_int32_t parts[32];
@@ -19,7 +24,7 @@ void appendDecomposed(std::vector<Change>& out, char32_t c, bool isCompatible) {
   const int options = UTF8PROC_DECOMPOSE | (isCompatible ? UTF8PROC_COMPAT : 0);
   const utf8proc_ssize_t count =
       utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), parts, 32, static_cast<utf8proc_option_t>(options), &boundary);
-  if (count < 1 || count > 32) {
+  if (count < 1 || count > 32 || (static_cast<char32_t>(parts[0]) != c && lacksDecomposition(c))) {
     out.push_back({c, 0});
     return;
   }
@@ -45,7 +50,10 @@ void sortMarks(std::vector<Change>& changes) {
 char32_t composed(char32_t first, char32_t second) {
   if (second < 0x300) return 0;
   utf8proc_int32_t pair[3] = {static_cast<utf8proc_int32_t>(first), static_cast<utf8proc_int32_t>(second), 0};
-  return utf8proc_normalize_utf32(pair, 2, UTF8PROC_COMPOSE) == 1 ? static_cast<char32_t>(pair[0]) : 0;
+  const auto options = static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE);
+  if (utf8proc_normalize_utf32(pair, 2, options) != 1) return 0;
+  const auto whole = static_cast<char32_t>(pair[0]);
+  return lacksDecomposition(whole) ? 0 : whole;
 }
 
 /// Composition as in the Unicode standard, 3.11, on decomposed and ordered text.
