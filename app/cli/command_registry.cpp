@@ -7,11 +7,13 @@ namespace headscope::app {
 // One line a command: void declareNAME(CLI::App&, CommonFlags&), defined in app/cli/NAME.cpp.
 void declareAttend(CLI::App& root, CommonFlags& common);
 void declareHeads(CLI::App& root, CommonFlags& common);
+void declareInfo(CLI::App& root, CommonFlags& common);
 void declareRender(CLI::App& root, CommonFlags& common);
 void declareTokenize(CLI::App& root, CommonFlags& common);
 
 const std::vector<DeclareCommand>& allCommands() {
   static const std::vector<DeclareCommand> commands = {
+      declareInfo,
       declareTokenize,
       declareAttend,
       declareHeads,

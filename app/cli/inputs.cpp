@@ -15,6 +15,7 @@
 #include "core/base/files.h"
 #include "core/checkpoint/checkpoint.h"
 #include "core/image/image_processor.h"
+#include "core/model/adapter.h"
 #include "core/tokenizer/prompt_builder.h"
 
 namespace headscope::app {
@@ -98,7 +99,7 @@ void addPromptFlags(CLI::App& command, PromptFlags& prompt) {
 std::shared_ptr<const core::Model> openModel(const std::string& model, const CommonFlags& flags) {
   auto base = core::Model::open(resolveModel(model));
   if (flags.adapter.empty()) return base;
-  throw core::Error("adapters are not connected yet", flags.adapter);
+  return base->withAdapter(core::Adapter::open(resolveAdapter(flags.adapter)), flags.strength);
 }
 
 std::shared_ptr<const core::Tokenizer> openTokenizer(const core::Model& model) {
