@@ -54,7 +54,7 @@ double through(const std::array<std::pair<double, double>, N>& knots, double t) 
 
 // One arm of the diverging ramp: canvas at 0, `hue` at 1.
 Color signedArm(const Oklch& canvas, bool isDark, double hue, double t) {
-  const double endLightness = isDark ? 0.80 : 0.48;
+  const double endLightness = isDark ? 0.80 : 0.54;
   return fromOklch({lerp(canvas.lightness, endLightness, t), 0.15 * std::sqrt(t), hue});
 }
 

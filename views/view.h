@@ -37,6 +37,7 @@ struct ViewFrame {
   Size size;              // height 0: as high as the view needs at this width (Figure::size says)
   bool isPaper = false;   // an export: no overlays needed, panel letters and paper type sizes apply
   core::Selection hover;  // what the mouse is over, layer/head/query/key = -1 where nothing
+  Pick under{};           // what the mouse is over, as the figure drawn last said
   double progress = -1;   // of the job that computes the data; < 0: none is running
 };
 

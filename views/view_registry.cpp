@@ -6,6 +6,8 @@ const std::vector<const View*>& allViews() {
   static const std::vector<const View*> views = {
       &headGridView(),
       &attentionMapView(),
+      &tokenFlowView(),
+      &neuronView(),
   };
   return views;
 }

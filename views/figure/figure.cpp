@@ -63,6 +63,9 @@ Pick pickOf(const Item& item, Point p) {
     pick.a = cellStart(item.pickFirstRow, item.pickRows, item.pickStep, (p.y - pick.bounds.y) / pick.bounds.height);
     pick.b = cellStart(item.pickFirstCol, item.pickCols, item.pickStep, (p.x - pick.bounds.x) / pick.bounds.width);
   }
+  if (pick.kind == Pick::Kind::Value && pick.c < 0 && item.pickCols > 0) {
+    pick.c = static_cast<int64_t>(item.pickCols * (p.x - pick.bounds.x) / pick.bounds.width);
+  }
   return pick;
 }
 

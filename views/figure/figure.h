@@ -118,7 +118,7 @@ struct Item {
   Pick pick;
   // For images and rectangles with Kind::Cell whose a, b, c are -1: pick() fills a (row), b (column) from the point. The item
   // shows pickRows x pickCols cells (parts of cells count) of pickStep tokens each, from token (pickFirstRow, pickFirstCol);
-  // a and b are the first token of the cell hit.
+  // a and b are the first token of the cell hit. With Kind::Value and c -1: c is the column, of pickCols.
   double pickFirstRow = 0, pickFirstCol = 0, pickRows = 0, pickCols = 0, pickStep = 1;
 };
 
