@@ -5,6 +5,7 @@
 namespace headscope::app {
 
 // One line a command: void declareNAME(CLI::App&, CommonFlags&), defined in app/cli/NAME.cpp.
+void declareBench(CLI::App& root, CommonFlags& common);
 void declareAttend(CLI::App& root, CommonFlags& common);
 void declareHeads(CLI::App& root, CommonFlags& common);
 void declareInfo(CLI::App& root, CommonFlags& common);
@@ -18,6 +19,7 @@ const std::vector<DeclareCommand>& allCommands() {
       declareAttend,
       declareHeads,
       declareRender,
+      declareBench,
   };
   return commands;
 }

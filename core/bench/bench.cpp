@@ -1,0 +1,106 @@
+#include "core/bench/bench.h"
+
+#include <cblas.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <fstream>
+#include <thread>
+
+#include "core/base/parallel.h"
+
+namespace headscope::core {
+namespace {
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+/// Of all threads.
+double processorSeconds() {
+  timespec t{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+double leastOf(int runs, const std::function<void()>& work, double (*clock)()) {
+  double best = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < runs; ++i) {
+    const double started = clock();
+    work();
+    best = std::min(best, clock() - started);
+  }
+  return best;
+}
+
+/// Anonymous pages of this process, in bytes.
+double anonymousBytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("RssAnon:")) return std::stod(line.substr(8)) * 1024;
+  }
+  return 0;
+}
+
+}  // namespace
+
+double quickest(int runs, const std::function<void()>& work) { return leastOf(runs, work, now); }
+double thriftiest(int runs, const std::function<void()>& work) { return leastOf(runs, work, processorSeconds); }
+
+SgemmRate measureSgemm() {
+  constexpr int kSize = 1024;
+  constexpr double kOperations = 2.0 * kSize * kSize * kSize;
+  const int64_t threads = threadCount();
+  std::vector<Matrix> matrices;
+  for (int64_t i = 0; i < 3 * threads; ++i) {
+    Matrix& m = matrices.emplace_back(kSize, kSize);
+    std::fill_n(m.data(), m.size(), 0.5f);
+  }
+  const auto products = [&] {
+    parallelFor(threads, [&](int64_t t) {
+      const size_t at = static_cast<size_t>(3 * t);
+      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, kSize, kSize, kSize, 1.0f, matrices[at].data(), kSize, matrices[at + 1].data(),
+                  kSize, 0.0f, matrices[at + 2].data(), kSize);
+    });
+  };
+  const double giga = kOperations * static_cast<double>(threads) / 1e9;
+  return {giga / quickest(30, products), giga / thriftiest(10, products)};
+}
+
+std::string machineName() {
+  std::ifstream info("/proc/cpuinfo");
+  std::string name = "unknown processor";
+  for (std::string line; std::getline(info, line);) {
+    if (line.starts_with("model name")) {
+      name = line.substr(line.find(':') + 2);
+      break;
+    }
+  }
+  return name + ", " + std::to_string(threadCount()) + " threads";
+}
+
+struct PeakMemory::State {
+  double before = anonymousBytes();
+  std::atomic<double> peak{0};
+  std::atomic<bool> isDone{false};
+  std::thread sampler;
+};
+
+PeakMemory::PeakMemory() : state_(std::make_unique<State>()) {
+  state_->sampler = std::thread([s = state_.get()] {
+    while (!s->isDone) {
+      s->peak = std::max(s->peak.load(), anonymousBytes() - s->before);
+      ::usleep(3000);
+    }
+  });
+}
+
+PeakMemory::~PeakMemory() {
+  state_->isDone = true;
+  state_->sampler.join();
+}
+
+double PeakMemory::peakBytes() const { return std::max(state_->peak.load(), anonymousBytes() - state_->before); }
+
+}  // namespace headscope::core

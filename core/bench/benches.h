@@ -1,0 +1,12 @@
+#pragma once
+// The benches of core, for app/cli/bench_registry.cpp.
+#include "core/bench/bench.h"
+
+namespace headscope::core {
+
+std::vector<BenchResult> benchForward(BenchContext& context);      // forward_bench.cpp
+std::vector<BenchResult> benchMapOverview(BenchContext& context);  // map_bench.cpp
+std::vector<BenchResult> benchHeadGrid(BenchContext& context);     // map_bench.cpp
+std::vector<BenchResult> benchProducts(BenchContext& context);     // products_bench.cpp
+
+}  // namespace headscope::core
