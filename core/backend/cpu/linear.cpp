@@ -12,8 +12,10 @@
 namespace headscope::core::cpu {
 namespace {
 
-// A decoded tile of at most 256 x 1024 floats (1 MB) stays in a core's second-level cache while the product reads it.
-constexpr int64_t kOutputTile = 256, kTokenTile = 512, kDecodedInputs = 1024;
+// Wide tiles, because sgemm packs both factors anew for each; narrow ones for many inputs, so that a tile takes some 20 ms at most.
+// A decoded tile of 1 MB stays in a core's second-level cache while the product reads it.
+constexpr int64_t kTokenTile = 512, kDecodedFloats = 262144;
+int64_t outputTile(int64_t inputs) { return inputs > 4096 ? 256 : 768; }
 
 /// How a range is cut: `pieces` parts of nearly equal size.
 struct Cut {
@@ -22,8 +24,9 @@ struct Cut {
   int64_t size(int64_t i) const { return begin(i + 1) - begin(i); }
 };
 
-Cut cutOutputs(int64_t outputs, int64_t tokenPieces) {
-  int64_t pieces = std::max<int64_t>(1, (outputs + kOutputTile - 1) / kOutputTile);
+Cut cutOutputs(int64_t outputs, int64_t inputs, int64_t tokenPieces) {
+  const int64_t tile = outputTile(inputs);
+  int64_t pieces = std::max<int64_t>(1, (outputs + tile - 1) / tile);
   // As many pieces as keep all threads busy to the end, unless they would become too narrow for sgemm
   const int64_t threads = threadCount();
   while ((pieces * tokenPieces) % threads != 0 && outputs / (pieces + 1) >= 48) ++pieces;
@@ -77,7 +80,7 @@ void scaleRows(float* rows, int64_t count, int64_t width, int64_t stride, const 
 
 /// Decodes the weights of outputs [first, first + count) piece by piece over the inputs and adds the products.
 void decodedProduct(ConstMatrixView x, const WeightView& w, int64_t first, int64_t count, const float* rowScale, MatrixView out) {
-  const int64_t step = std::min(kDecodedInputs, w.inputs());
+  const int64_t step = std::min(std::max<int64_t>(256, kDecodedFloats / count), w.inputs());
   Matrix tile(count, step);
   for (int64_t k = 0; k < w.inputs(); k += step) {
     const int64_t inner = std::min(step, w.inputs() - k);
@@ -140,7 +143,7 @@ void linear(ConstMatrixView x, const Linear& weights, Into into, MatrixView out,
   assert(x.cols == weights.inputs() && out.cols == weights.outputs() && x.rows == out.rows);
   const std::vector<Matrix> reduced = reduceByAdapter(x, weights, job);
   const Cut tokens{x.rows, std::max<int64_t>(1, (x.rows + kTokenTile - 1) / kTokenTile)};
-  const Cut outputs = cutOutputs(weights.outputs(), tokens.pieces);
+  const Cut outputs = cutOutputs(weights.outputs(), weights.inputs(), tokens.pieces);
   parallelFor(
       outputs.pieces * tokens.pieces,
       [&](int64_t i) {
