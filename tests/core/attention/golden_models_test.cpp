@@ -7,6 +7,7 @@
 #include "core/attention/attention_map.h"
 #include "core/attention/forward.h"
 #include "core/attention/head_scores.h"
+#include "core/model/adapter.h"
 #include "tests/support/golden.h"
 #include "tests/support/golden_run.h"
 
@@ -79,5 +80,53 @@ TEST_P(GoldenModel, entriesAgreeHoweverTheyAreRead) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, GoldenModel, ::testing::Values("gpt2", "llama2", "llama3_gqa", "llama31_scaled"),
+INSTANTIATE_TEST_SUITE_P(All, GoldenModel,
+                         ::testing::Values("gpt2", "llama2", "llama3_gqa", "llama31_scaled", "mistral_window", "qwen2", "qwen3",
+                                           "qwen3_new_config", "gemma2", "pythia", "bert", "vit", "deepseek_v3", "deepseek_v3_fp8",
+                                           "deepseek_v2_lite"),
+                         [](const auto& info) { return std::string(info.param); });
+
+namespace {
+
+class GoldenAdapter : public ::testing::TestWithParam<const char*> {
+ protected:
+  std::filesystem::path folder() const { return goldenFolder() / "adapters" / GetParam(); }
+  std::shared_ptr<const Trace> run(double strength) const {
+    const auto adapter = Adapter::open(folder());
+    const auto base = Model::open(goldenFolder() / "models" / std::filesystem::path(adapter->config().baseModel).filename());
+    const auto model = base->withAdapter(adapter, strength);
+    Job job;
+    return runForward(model, goldenPrompt(*openGolden(folder()), model->spec()), openBackend("cpu"), {}, job);
+  }
+};
+
+}  // namespace
+
+TEST_P(GoldenAdapter, forwardPass) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  const GoldenDifferences d = compareWithGolden(run(1.0), *openGolden(folder()));
+  std::printf("%s\n", tableLine(GetParam(), d).c_str());
+  EXPECT_LE(d.attention, 1e-5);
+  EXPECT_TRUE(d.isMaskExact);
+  EXPECT_LE(d.hidden, 1e-4);
+  EXPECT_LE(d.logits, 1e-4);
+}
+
+TEST_P(GoldenAdapter, strengthZeroIsTheBase) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  const auto off = run(0.0);
+  Job job;
+  const auto base = runForward(off->model().withoutAdapter(), off->sharedPrompt(), openBackend("cpu"), {}, job);
+  for (int64_t l = 0; l <= off->layersRun(); ++l) {
+    const ConstMatrixView a = off->hidden(l), b = base->hidden(l);
+    for (int64_t r = 0; r < a.rows; ++r) {
+      for (int64_t c = 0; c < a.cols; ++c) ASSERT_NEAR(a(r, c), b(r, c), 1e-4) << l;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GoldenAdapter,
+                         ::testing::Values("gpt2_attn_and_proj", "gpt2_c_attn", "llama_dora", "llama_layers_to_transform", "llama_mlp_too",
+                                           "llama_patterns", "llama_qkvo_rslora", "llama_qv", "llama_regex_some_layers", "pythia_fused",
+                                           "qwen2_bias_modules_to_save"),
                          [](const auto& info) { return std::string(info.param); });
