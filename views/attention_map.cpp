@@ -258,21 +258,24 @@ void Drawing::addBoldLabel(int64_t token, bool isRow) {
   const Font bold{FontFace::Mono, theme_.smallSize, FontWeight::SemiBold};
   const std::string text = elide(label(token), bold, (isRow ? layout_.labelWidth : layout_.topLabelWidth) * 1.1, frame_.measure);
   const double g = theme_.gap, width = frame_.measure.width(text, bold), height = theme_.smallSize * 1.25;
+  // A patch of canvas hides the thin label and those neighbours that the bold one would touch.
+  const double type = theme_.smallSize;
+  const int64_t before = token % layout_.labelStep, after = before == 0 ? 0 : layout_.labelStep - before;
+  const auto reach = [&](int64_t tokens, double pitch) {
+    const double distance = static_cast<double>(tokens) * pitch;
+    return tokens > 0 && distance < type * 1.2 ? distance : 0.0;
+  };
   if (isRow) {
     const double middle = y(static_cast<double>(token) + 0.5);
+    const double up = height / 2 + reach(before, layout_.cell), down = height / 2 + reach(after, layout_.cell);
     figure_.addOverlay(
-        RectItem{{layout_.plot.x - g - layout_.labelWidth, middle - height / 2, layout_.labelWidth + g * 0.75, height}, theme_.canvas});
+        RectItem{{layout_.plot.x - g - layout_.labelWidth, middle - up, layout_.labelWidth + g * 0.75, up + down}, theme_.canvas});
     figure_.addOverlay(textAt({layout_.plot.x - g, middle}, text, bold, theme_.ink, AnchorX::Right, AnchorY::Middle));
     return;
   }
   const double base = layout_.received.height > 0 ? layout_.received.y - g / 2 : layout_.plot.y - g / 2;
   const Point at{x(static_cast<double>(token) + 0.5) + bold.size_pt * 0.3, base};
-  // The slanted patch of canvas that hides the thin label and its neighbours.
-  const double type = theme_.smallSize, pitch = layout_.cell * kSin60;
-  const int64_t before = token % layout_.labelStep, after = before == 0 ? 0 : layout_.labelStep - before;
-  const auto isNear = [&](int64_t tokens) { return tokens > 0 && static_cast<double>(tokens) * pitch < type * 1.2; };
-  const double rise = type * 0.9 + (isNear(before) ? static_cast<double>(before) * pitch : 0);
-  const double drop = type * 0.3 + (isNear(after) ? static_cast<double>(after) * pitch : 0);
+  const double rise = type * 0.9 + reach(before, layout_.cell * kSin60), drop = type * 0.3 + reach(after, layout_.cell * kSin60);
   const double length = std::max(width, layout_.topLabelWidth) + type;
   const auto corner = [&](double along, double across) {
     return Point{at.x + along * kCos60 - across * kSin60, at.y - along * kSin60 - across * kCos60};

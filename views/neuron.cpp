@@ -29,13 +29,18 @@ std::string signedNumber(double v, int decimals) { return fixedNumber(std::abs(v
 // 1/scale as people write it: "√32" where its square is whole.
 std::string divisor(double scale) {
   const double square = 1 / (scale * scale);
-  return std::abs(square - std::round(square)) < 1e-3 * square && square < 1e6 ? "√" + shortNumber(std::round(square), 6) : shortNumber(1 / scale, 4);
+  return std::abs(square - std::round(square)) < 1e-3 * square && square < 1e6 ? "√" + shortNumber(std::round(square), 6)
+                                                                               : shortNumber(1 / scale, 4);
 }
 
 class NeuronDrawing {
  public:
   NeuronDrawing(const NeuronData& data, const core::Selection& selection, const ViewFrame& frame)
-      : data_(data), frame_(frame), theme_(frame.theme), mono_{FontFace::Mono, frame.theme.smallSize, FontWeight::Regular}, ramp_(divergingRamp(frame.theme)) {
+      : data_(data),
+        frame_(frame),
+        theme_(frame.theme),
+        mono_{FontFace::Mono, frame.theme.smallSize, FontWeight::Regular},
+        ramp_(divergingRamp(frame.theme)) {
     figure_.background = theme_.canvas;
     figure_.title = "Neuron detail " + std::to_string(data.head.layer) + "." + std::to_string(data.head.head);
     lit_ = frame.isPaper ? -1 : frame.under.kind == Pick::Kind::Value ? frame.under.a : -1;
@@ -65,10 +70,11 @@ class NeuronDrawing {
     const double pad = frame_.isPaper ? 1 : 2 * theme_.gap, type = theme_.smallSize;
     row_ = frame_.isPaper ? type * 1.5 : 20;
     formula_ = pad + type;
-    bars_ = formula_ + 2.2 * type;                     // top of the query's bars
-    top_ = bars_ + 3.2 * type + theme_.gap * 0.75;     // first row
+    bars_ = formula_ + 2.2 * type;                  // top of the query's bars
+    top_ = bars_ + 3.2 * type + theme_.gap * 0.75;  // first row
     const double bottom = 1.8 * type + pad;
-    const size_t fit = frame_.size.height > 0 ? static_cast<size_t>(std::max(1.0, (frame_.size.height - top_ - bottom) / row_)) : kPaperRows;
+    const size_t fit =
+        frame_.size.height > 0 ? static_cast<size_t>(std::max(1.0, (frame_.size.height - top_ - bottom) / row_)) : kPaperRows;
     rows_ = shownKeys(data_.keys, fit, hoverKey_ >= 0 ? hoverKey_ : selection.key);
     const double height = frame_.size.height > 0 ? frame_.size.height : top_ + row_ * static_cast<double>(rows_.size()) + bottom;
     figure_.size = {frame_.size.width, height};
@@ -96,9 +102,17 @@ class NeuronDrawing {
   void addFormula() {
     // The parts of the sum light up with the column under the mouse.
     const std::string scaleText = "/ " + divisor(data_.scale);
-    std::pair<std::string, int> parts[] = {{"score", kScore}, {" = ", -2}, {"q", kQuery}, {" · ", kProduct}, {"k", kKey}, {" " + scaleText, kScore},
-                                                 {data_.softcap > 0 ? " (soft cap " + shortNumber(data_.softcap) + ")" : "", kScore},
-                                                 {"     a", kSoftmax}, {" = softmax(score)", kSoftmax}, {"     output", kShare}, {" = Σ a v", kShare}};
+    std::pair<std::string, int> parts[] = {{"score", kScore},
+                                           {" = ", -2},
+                                           {"q", kQuery},
+                                           {" · ", kProduct},
+                                           {"k", kKey},
+                                           {" " + scaleText, kScore},
+                                           {data_.softcap > 0 ? " (soft cap " + shortNumber(data_.softcap) + ")" : "", kScore},
+                                           {"     a", kSoftmax},
+                                           {" = softmax(score)", kSoftmax},
+                                           {"     output", kShare},
+                                           {" = Σ a v", kShare}};
     double width = 0;
     const Font font{FontFace::Mono, theme_.smallSize, FontWeight::Regular};
     for (const auto& [text, part] : parts) width += frame_.measure.width(text, font);
@@ -126,24 +140,28 @@ class NeuronDrawing {
       if (c == kQuery) title += " of " + label(data_.query);
       const Font font{FontFace::Sans, theme_.smallSize, c == lit_ ? FontWeight::SemiBold : FontWeight::Regular};
       const bool isNumber = c >= kScore;
-      figure_.add(textAt({isNumber ? x_[c] + numberWidth_ : x_[c], base}, elide(title, font, c == kQuery ? width_[kQuery] + width_[kKey] : width_[c] + theme_.gap, frame_.measure), font, ink,
-                         isNumber ? AnchorX::Right : AnchorX::Left, AnchorY::Bottom));
+      figure_.add(textAt({isNumber ? x_[c] + numberWidth_ : x_[c], base},
+                         elide(title, font, c == kQuery ? width_[kQuery] + width_[kKey] : width_[c] + theme_.gap, frame_.measure), font,
+                         ink, isNumber ? AnchorX::Right : AnchorX::Left, AnchorY::Bottom));
     }
   }
 
   // Signed bars of q over its column; below, q repeated as one tall picture, since it is the same for every key.
   void addVectors() {
     const core::ConstMatrixView q = data_.queryVector;
-    const double top = largest(q), height = 3.2 * theme_.smallSize, middle = bars_ + height / 2, each = width_[kQuery] / static_cast<double>(q.cols);
+    const double top = largest(q), height = 3.2 * theme_.smallSize, middle = bars_ + height / 2,
+                 each = width_[kQuery] / static_cast<double>(q.cols);
     figure_.add(segment({x_[kQuery], middle}, {x_[kQuery] + width_[kQuery], middle}, theme_.line));
     for (int64_t i = 0; i < q.cols; ++i) {
       const double h = q(0, i) / top * height / 2;
       if (!std::isfinite(h)) continue;
-      figure_.add(RectItem{{x_[kQuery] + each * static_cast<double>(i), std::min(middle, middle - h), each * 0.8, std::abs(h)}, theme_.query});
+      figure_.add(
+          RectItem{{x_[kQuery] + each * static_cast<double>(i), std::min(middle, middle - h), each * 0.8, std::abs(h)}, theme_.query});
     }
     const double all = row_ * static_cast<double>(rows_.size());
     const double space = row_ * 0.12;
-    figure_.add(ImageItem{column(kQuery, top_ + space / 2, all - space), mapImage(q, ValueScale{core::ColorScale::Linear, -top, top}, ramp_)});
+    figure_.add(
+        ImageItem{column(kQuery, top_ + space / 2, all - space), mapImage(q, ValueScale{core::ColorScale::Linear, -top, top}, ramp_)});
     keyTop_ = largest(data_.keyVectors);
     productTop_ = 0;
     for (const size_t row : rows_) productTop_ = std::max(productTop_, largest(product(row)));
@@ -162,29 +180,46 @@ class NeuronDrawing {
     const auto index = static_cast<int64_t>(rows_[i]);
     const double space = row_ * 0.12, middle = y(i) + row_ / 2;
     const bool isHovered = k.key == hoverKey_;
-    if (isHovered) figure_.addOverlay(RectItem{{x_[0] - labelWidth_ - 2 * theme_.gap, y(i), x_[kShare] + width_[kShare] - x_[0] + labelWidth_ + 3 * theme_.gap, row_}, kTransparent, theme_.accent, 1, theme_.radius / 2});
+    if (isHovered)
+      figure_.addOverlay(
+          RectItem{{x_[0] - labelWidth_ - 2 * theme_.gap, y(i), x_[kShare] + width_[kShare] - x_[0] + labelWidth_ + 3 * theme_.gap, row_},
+                   kTransparent,
+                   theme_.accent,
+                   1,
+                   theme_.radius / 2});
     Font font = mono_;
     if (isHovered) font.weight = FontWeight::SemiBold;
-    figure_.add(textAt({x_[0] - theme_.gap, middle}, elide(label(k.key), font, labelWidth_, frame_.measure), font, isHovered ? theme_.ink : theme_.inkSecond, AnchorX::Right, AnchorY::Middle));
-    figure_.content.push_back(pickArea({x_[0] - theme_.gap - labelWidth_, y(i), labelWidth_ + theme_.gap, row_}, {Pick::Kind::KeyToken, k.key, -1, -1, label(k.key) + "  position " + std::to_string(k.key)}));
+    figure_.add(textAt({x_[0] - theme_.gap, middle}, elide(label(k.key), font, labelWidth_, frame_.measure), font,
+                       isHovered ? theme_.ink : theme_.inkSecond, AnchorX::Right, AnchorY::Middle));
+    figure_.content.push_back(pickArea({x_[0] - theme_.gap - labelWidth_, y(i), labelWidth_ + theme_.gap, row_},
+                                       {Pick::Kind::KeyToken, k.key, -1, -1, label(k.key) + "  position " + std::to_string(k.key)}));
     const core::ConstMatrixView keyRow = data_.keyVectors.view().rowsFrom(index, 1);
-    figure_.add(ImageItem{column(kKey, y(i) + space / 2, row_ - space), mapImage(keyRow, ValueScale{core::ColorScale::Linear, -keyTop_, keyTop_}, ramp_)});
-    figure_.add(ImageItem{column(kProduct, y(i) + space / 2, row_ - space), mapImage(product(rows_[i]), ValueScale{core::ColorScale::Linear, -productTop_, productTop_}, ramp_)});
+    figure_.add(ImageItem{column(kKey, y(i) + space / 2, row_ - space),
+                          mapImage(keyRow, ValueScale{core::ColorScale::Linear, -keyTop_, keyTop_}, ramp_)});
+    figure_.add(ImageItem{column(kProduct, y(i) + space / 2, row_ - space),
+                          mapImage(product(rows_[i]), ValueScale{core::ColorScale::Linear, -productTop_, productTop_}, ramp_)});
     for (const Column c : {kQuery, kKey, kProduct}) {
       Item area = pickArea(column(c, y(i), row_), {Pick::Kind::Value, c, k.key});
       area.pickCols = static_cast<double>(data_.queryVector.cols());
       figure_.content.push_back(std::move(area));
     }
-    addNumber(kScore, i, k.score, k.score / scoreTop_, mix(theme_.inkSecond, theme_.canvas, k.score < 0 ? 0.75 : 0.5), "score " + shortNumber(k.score, 5));
+    addNumber(kScore, i, k.score, k.score / scoreTop_, mix(theme_.inkSecond, theme_.canvas, k.score < 0 ? 0.75 : 0.5),
+              "score " + shortNumber(k.score, 5));
     addNumber(kSoftmax, i, k.weight, k.weight, theme_.accent, "weight " + shortNumber(k.weight, 5));
     addNumber(kShare, i, k.share, k.share, k.share < 0 ? theme_.warning : theme_.value, "share of the output " + shortNumber(k.share, 5));
   }
 
   void addNumber(Column c, size_t i, double value, double fraction, Color color, const std::string& tip) {
     const double middle = y(i) + row_ / 2, bar = std::max(0.0, width_[c] - numberWidth_ - theme_.gap), thick = row_ * 0.34;
-    figure_.add(textAt({x_[c] + numberWidth_, middle}, signedNumber(value, c == kScore ? 2 : 3), mono_, theme_.ink, AnchorX::Right, AnchorY::Middle));
+    figure_.add(textAt({x_[c] + numberWidth_, middle}, signedNumber(value, c == kScore ? 2 : 3), mono_, theme_.ink, AnchorX::Right,
+                       AnchorY::Middle));
     const double length = std::isfinite(fraction) ? std::clamp(std::abs(fraction), 0.0, 1.0) * bar : 0;
-    if (length > 0.1) figure_.add(RectItem{{x_[c] + numberWidth_ + theme_.gap, middle - thick / 2, length, thick}, color, kTransparent, 0, std::min({thick / 2, length / 2, theme_.radius / 2})});
+    if (length > 0.1)
+      figure_.add(RectItem{{x_[c] + numberWidth_ + theme_.gap, middle - thick / 2, length, thick},
+                           color,
+                           kTransparent,
+                           0,
+                           std::min({thick / 2, length / 2, theme_.radius / 2})});
     figure_.content.push_back(pickArea(column(c, y(i), row_), {Pick::Kind::Value, c, key(i).key, -1, label(key(i).key) + "  " + tip}));
   }
 
@@ -196,10 +231,14 @@ class NeuronDrawing {
     for (const size_t row : rows_) weight -= data_.keys[row].weight, share -= data_.keys[row].share;
     const double middle = y(rows_.size()) + row_ / 2 + theme_.gap / 2;
     const size_t hidden = data_.keys.size() - rows_.size();
-    figure_.add(segment({x_[0] - labelWidth_ - theme_.gap, y(rows_.size()) + theme_.gap / 4}, {x_[kShare] + width_[kShare], y(rows_.size()) + theme_.gap / 4}, theme_.line));
-    figure_.add(textAt({x_[0], middle}, std::to_string(hidden) + (hidden == 1 ? " more key" : " more keys") + ", smaller weights", theme_.small(), theme_.inkSecond, AnchorX::Left, AnchorY::Middle));
-    figure_.add(textAt({x_[kSoftmax] + numberWidth_, middle}, signedNumber(weight, 3), mono_, theme_.inkSecond, AnchorX::Right, AnchorY::Middle));
-    figure_.add(textAt({x_[kShare] + numberWidth_, middle}, signedNumber(share, 3), mono_, theme_.inkSecond, AnchorX::Right, AnchorY::Middle));
+    figure_.add(segment({x_[0] - labelWidth_ - theme_.gap, y(rows_.size()) + theme_.gap / 4},
+                        {x_[kShare] + width_[kShare], y(rows_.size()) + theme_.gap / 4}, theme_.line));
+    figure_.add(textAt({x_[0], middle}, std::to_string(hidden) + (hidden == 1 ? " more key" : " more keys") + ", smaller weights",
+                       theme_.small(), theme_.inkSecond, AnchorX::Left, AnchorY::Middle));
+    figure_.add(
+        textAt({x_[kSoftmax] + numberWidth_, middle}, signedNumber(weight, 3), mono_, theme_.inkSecond, AnchorX::Right, AnchorY::Middle));
+    figure_.add(
+        textAt({x_[kShare] + numberWidth_, middle}, signedNumber(share, 3), mono_, theme_.inkSecond, AnchorX::Right, AnchorY::Middle));
   }
 
   void addValueTag() {
@@ -216,9 +255,11 @@ class NeuronDrawing {
   }
 
   void describe() {
-    figure_.caption = "How head " + std::to_string(data_.head.layer) + "." + std::to_string(data_.head.head) + (data_.modelName.empty() ? "" : " of " + data_.modelName) +
-                      " weighs keys for the query " + label(data_.query) + " (position " + std::to_string(data_.query) +
-                      "): query and key after positions, their elementwise product, the scaled score, softmax, and the share of the head's output along its direction. Blue is negative, orange positive.";
+    figure_.caption = "How head " + std::to_string(data_.head.layer) + "." + std::to_string(data_.head.head) +
+                      (data_.modelName.empty() ? "" : " of " + data_.modelName) + " weighs keys for the query " + label(data_.query) +
+                      " (position " + std::to_string(data_.query) +
+                      "): query and key after positions, their elementwise product, the scaled score, softmax, and the share of the head's "
+                      "output along its direction. Blue is negative, orange positive.";
   }
 
   const NeuronData& data_;

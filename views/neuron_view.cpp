@@ -73,7 +73,8 @@ class NeuronView : public View {
     data->queryVector = core::Matrix(1, q.cols);
     std::copy_n(q.row(data->query), q.cols, data->queryVector.data());
     data->keyVectors = core::Matrix(static_cast<int64_t>(data->keys.size()), k.cols);
-    for (size_t i = 0; i < data->keys.size(); ++i) std::copy_n(k.row(data->keys[i].key), k.cols, data->keyVectors.row(static_cast<int64_t>(i)));
+    for (size_t i = 0; i < data->keys.size(); ++i)
+      std::copy_n(k.row(data->keys[i].key), k.cols, data->keyVectors.row(static_cast<int64_t>(i)));
     addShares(*data, trace.value(data->head.layer, kvHead));
     return data;
   }
@@ -82,7 +83,8 @@ class NeuronView : public View {
     if (const auto* neuron = dynamic_cast<const NeuronData*>(data); neuron != nullptr && input.trace) {
       return drawNeuron(*neuron, input.options, input.selection, frame);
     }
-    return emptyFigure(frame.size, "How one query's weights come about, number by number", input.trace ? "Computing" : "Open a model and type a sentence", frame.theme);
+    return emptyFigure(frame.size, "How one query's weights come about, number by number",
+                       input.trace ? "Computing" : "Open a model and type a sentence", frame.theme);
   }
 
   Table table(const ViewInput& input, core::Job& job) const override {
@@ -90,17 +92,21 @@ class NeuronView : public View {
     if (!hasHead(input)) return table;
     const auto held = std::dynamic_pointer_cast<const NeuronData>(compute(input, {}, job));
     for (const NeuronKey& k : held->keys) {
-      table.rows.push_back({std::to_string(held->head.layer), std::to_string(held->head.head), std::to_string(held->query), std::to_string(k.key),
-                            held->labels[static_cast<size_t>(k.key)], shortNumber(k.score, 7), shortNumber(k.weight, 7), shortNumber(k.share, 7)});
+      table.rows.push_back({std::to_string(held->head.layer), std::to_string(held->head.head), std::to_string(held->query),
+                            std::to_string(k.key), held->labels[static_cast<size_t>(k.key)], shortNumber(k.score, 7),
+                            shortNumber(k.weight, 7), shortNumber(k.share, 7)});
     }
     return table;
   }
 
   bool handle(const Gesture& gesture, const ViewInput& input, Size, core::ViewOptions&, core::Selection& selection) const override {
     if (!input.trace || gesture.kind != Gesture::Kind::Click) return false;
-    if (gesture.pick.kind == Pick::Kind::KeyToken) selection.key = gesture.pick.a;
-    else if (gesture.pick.kind == Pick::Kind::Value) selection.key = gesture.pick.b;
-    else return false;
+    if (gesture.pick.kind == Pick::Kind::KeyToken)
+      selection.key = gesture.pick.a;
+    else if (gesture.pick.kind == Pick::Kind::Value)
+      selection.key = gesture.pick.b;
+    else
+      return false;
     return true;
   }
 };

@@ -10,8 +10,9 @@
 namespace headscope::views {
 namespace {
 
-constexpr double kSmallestRow = 14;  // points on screen
-constexpr int64_t kPaperColumns = 72;  // more tokens than this make the columns too long for a page
+constexpr double kSmallestRow = 14;             // points on screen
+constexpr double kTop = 40, kControlLine = 22;  // points on screen: above the tokens, and where the threshold stands
+constexpr int64_t kPaperColumns = 72;           // more tokens than this make the columns too long for a page
 
 std::string headName(core::HeadRef head) { return std::to_string(head.layer) + "." + std::to_string(head.head); }
 
@@ -24,13 +25,17 @@ double rowHeightFor(int64_t count, const ViewFrame& frame) {
 class FlowDrawing {
  public:
   FlowDrawing(const TokenFlowData& data, const core::ViewOptions& options, const core::Selection& selection, const ViewFrame& frame)
-      : data_(data), options_(options), selection_(selection), frame_(frame), theme_(frame.theme),
+      : data_(data),
+        options_(options),
+        selection_(selection),
+        frame_(frame),
+        theme_(frame.theme),
         mono_{FontFace::Mono, std::min(frame.theme.monoSize, rowHeightFor(data.count, frame) * 0.8), FontWeight::Regular} {
     figure_.background = theme_.canvas;
     figure_.title = "Token flow";
     for (const core::HeadRef& head : data.heads) figure_.title += " " + headName(head);
     row_ = rowHeightFor(data.count, frame);
-    top_ = frame.isPaper ? (data.heads.size() > 1 ? 2 * theme_.textSize : 2) : 40;
+    top_ = frame.isPaper ? (data.heads.size() > 1 ? 2 * theme_.textSize : 2) : kTop + (data.heads.size() > 1 ? 18 : 0);
     const double widest = widestLabel(), pad = frame.isPaper ? 1 : 2 * theme_.gap;
     labelWidth_ = std::min(widest, frame.size.width * 0.3);
     const double between = std::min(frame.size.width - 2 * (pad + labelWidth_ + theme_.gap), 30 * theme_.monoSize);
@@ -39,8 +44,10 @@ class FlowDrawing {
     right_ = left_ + std::max(between, 10.0);
     const double height = frame.size.height > 0 ? frame.size.height : top_ + row_ * static_cast<double>(data.count) + pad;
     figure_.size = {frame.size.width, height};
-    shown_ = std::clamp<int64_t>(static_cast<int64_t>((height - top_ - (frame.isPaper ? 0 : theme_.gap)) / row_), 1, std::max<int64_t>(1, data.count));
-    first_ = std::clamp<int64_t>(std::isfinite(options.firstRow) ? static_cast<int64_t>(std::clamp(options.firstRow, 0.0, 1e9)) : 0, 0, data.count - shown_);
+    shown_ = std::clamp<int64_t>(static_cast<int64_t>((height - top_ - (frame.isPaper ? 0 : theme_.gap)) / row_), 1,
+                                 std::max<int64_t>(1, data.count));
+    first_ = std::clamp<int64_t>(std::isfinite(options.firstRow) ? static_cast<int64_t>(std::clamp(options.firstRow, 0.0, 1e9)) : 0, 0,
+                                 data.count - shown_);
     hoverQuery_ = frame.isPaper ? -1 : frame.hover.query;
     hoverKey_ = frame.isPaper || hoverQuery_ >= 0 ? -1 : frame.hover.key;
   }
@@ -73,10 +80,14 @@ class FlowDrawing {
       for (const FlowEdge& e : data_.edges) {
         if (e.weight < options_.threshold || isLit(e) != lit || (!isVisible(e.query) && !isVisible(e.key))) continue;
         // Lines to a resting first token would hide all others: thin and grey, as its column is left out of a map's limits.
-        const bool isRest = options_.hideFirst && e.key == 0 && data_.count > 1 && hoverKey_ != 0 && hoverQuery_ < 0;
+        const bool isRest = options_.hideFirst && e.key == 0 && data_.count > 1 && !(lit && isHovering());
         const Color color = isRest ? theme_.inkSecond : theme_.categories[static_cast<size_t>(e.head) % theme_.categories.size()];
         const double strength = !lit ? 0.05 : isRest ? 0.10 + 0.12 * e.weight : 0.18 + 0.67 * std::sqrt(static_cast<double>(e.weight));
-        figure_.add(CurveItem{{left_, y(e.query)}, {middle, y(e.query)}, {middle, y(e.key)}, {right_, y(e.key)}, color.withAlpha(strength),
+        figure_.add(CurveItem{{left_, y(e.query)},
+                              {middle, y(e.query)},
+                              {middle, y(e.key)},
+                              {right_, y(e.key)},
+                              color.withAlpha(strength),
                               std::max(frame_.isPaper ? 0.2 : 0.6, widest * e.weight * (isRest ? 0.3 : 1.0))});
         ++drawn_;
       }
@@ -113,41 +124,45 @@ class FlowDrawing {
                                                   data_.labels[static_cast<size_t>(i)] + "  position " + std::to_string(i)}));
         if (part < options_.threshold) continue;
         const double textWidth = frame_.measure.width(label, mono_) + theme_.gap;
-        figure_.addOverlay(textAt({isKeySide ? x + textWidth : x - textWidth, y(i)}, fixedNumber(part, 2), {FontFace::Mono, mono_.size_pt * 0.9}, theme_.accent,
-                                  isKeySide ? AnchorX::Left : AnchorX::Right, AnchorY::Middle));
+        figure_.addOverlay(textAt({isKeySide ? x + textWidth : x - textWidth, y(i)}, fixedNumber(part, 2),
+                                  {FontFace::Mono, mono_.size_pt * 0.9}, theme_.accent, isKeySide ? AnchorX::Left : AnchorX::Right,
+                                  AnchorY::Middle));
       }
     }
   }
 
   void addLegend() {
-    const double line = frame_.isPaper ? theme_.textSize : 22;
+    const double line = frame_.isPaper ? theme_.textSize : kControlLine + 20;
     const Font font = theme_.small();
     if (!frame_.isPaper) {
-      figure_.add(textAt({left_ - theme_.gap, line}, "query", font, theme_.inkSecond, AnchorX::Right, AnchorY::Middle));
-      figure_.add(textAt({right_ + theme_.gap, line}, "key", font, theme_.inkSecond, AnchorX::Left, AnchorY::Middle));
+      figure_.add(textAt({left_ - theme_.gap, kControlLine}, "query", font, theme_.inkSecond, AnchorX::Right, AnchorY::Middle));
+      figure_.add(textAt({right_ + theme_.gap, kControlLine}, "key", font, theme_.inkSecond, AnchorX::Left, AnchorY::Middle));
     }
     if (data_.heads.size() < 2) return;
     double width = -2 * theme_.gap;
-    for (const core::HeadRef& head : data_.heads) width += frame_.measure.width(headName(head), font) + 1.4 * theme_.smallSize + 2 * theme_.gap;
+    for (const core::HeadRef& head : data_.heads)
+      width += frame_.measure.width(headName(head), font) + 1.4 * theme_.smallSize + 2 * theme_.gap;
     double x = (left_ + right_ - width) / 2;
     for (size_t i = 0; i < data_.heads.size(); ++i) {
       const std::string name = headName(data_.heads[i]);
-      figure_.add(segment({x, line}, {x + theme_.smallSize, line}, theme_.categories[i % theme_.categories.size()], frame_.isPaper ? 1.2 : 2.5));
+      figure_.add(
+          segment({x, line}, {x + theme_.smallSize, line}, theme_.categories[i % theme_.categories.size()], frame_.isPaper ? 1.2 : 2.5));
       figure_.add(textAt({x + 1.4 * theme_.smallSize, line}, name, font, theme_.ink, AnchorX::Left, AnchorY::Middle));
       x += frame_.measure.width(name, font) + 1.4 * theme_.smallSize + 2 * theme_.gap;
     }
   }
 
-  // A small slider at the top right: weights under it are not drawn. Position is the square root, where most weights lie.
+  // A small slider between the columns: weights under it are not drawn. Position is the square root, where most weights lie.
   void addThreshold() {
-    const double width = 72, x = figure_.size.width - width - 2 * theme_.gap, line = 22;
+    const double width = 72, x = (left_ + right_) / 2 - width / 2 + 3 * theme_.gap, line = kControlLine;
     const double at = x + width * std::sqrt(std::clamp(options_.threshold, 0.0, 1.0));
     figure_.add(segment({x, line}, {x + width, line}, theme_.line, 2));
     figure_.add(segment({at, line}, {x + width, line}, mix(theme_.accent, theme_.canvas, 0.4), 2));
     figure_.add(RectItem{{at - 4, line - 4, 8, 8}, theme_.accent, kTransparent, 0, 4});
     const std::string text = "over " + shortNumber(options_.threshold, 2);
     figure_.add(textAt({x - theme_.gap, line}, text, theme_.small(), theme_.inkSecond, AnchorX::Right, AnchorY::Middle));
-    figure_.content.push_back(pickArea({x, line - 10, width, 20}, {Pick::Kind::Control, 0, -1, -1, "Smallest weight drawn, drag to change"}));
+    figure_.content.push_back(
+        pickArea({x, line - 10, width, 20}, {Pick::Kind::Control, 0, -1, -1, "Smallest weight drawn, drag to change"}));
   }
 
   void describe() {
@@ -182,7 +197,8 @@ bool isFlowInColumns(const core::ViewOptions& options, int64_t count, const View
   return static_cast<double>(count) * kSmallestRow <= frame.size.height - 48;
 }
 
-Figure drawTokenFlow(const TokenFlowData& data, const core::ViewOptions& options, const core::Selection& selection, const ViewFrame& frame) {
+Figure drawTokenFlow(const TokenFlowData& data, const core::ViewOptions& options, const core::Selection& selection,
+                     const ViewFrame& frame) {
   return FlowDrawing(data, options, selection, frame).draw();
 }
 
@@ -206,11 +222,14 @@ Figure drawInlineFlow(const TokenFlowData& data, const InlineRow& row, const cor
 
   double x = pad, y = pad;
   if (!frame.isPaper && row.query >= 0) {
-    figure.add(textAt({x, y + line / 2}, "what " + data.labels[static_cast<size_t>(row.query)] + " (position " + std::to_string(row.query) + ") looks at", t.small(), t.inkSecond,
-                      AnchorX::Left, AnchorY::Middle));
+    figure.add(textAt({x, y + line / 2},
+                      "what " + data.labels[static_cast<size_t>(row.query)] + " (position " + std::to_string(row.query) + ") looks at",
+                      t.small(), t.inkSecond, AnchorX::Left, AnchorY::Middle));
     y += line * 1.3;
   }
-  const int64_t first = std::clamp<int64_t>(std::isfinite(options.firstRow) ? static_cast<int64_t>(std::clamp(options.firstRow, 0.0, 1e12)) : 0, 0, std::max<int64_t>(0, data.count - 1));
+  const int64_t first =
+      std::clamp<int64_t>(std::isfinite(options.firstRow) ? static_cast<int64_t>(std::clamp(options.firstRow, 0.0, 1e12)) : 0, 0,
+                          std::max<int64_t>(0, data.count - 1));
   for (int64_t i = first; i < data.count; ++i) {
     const std::string label = elide(data.labels[static_cast<size_t>(i)], mono, width - pad, frame.measure);
     const double w = frame.measure.width(label, mono);
@@ -224,12 +243,17 @@ Figure drawInlineFlow(const TokenFlowData& data, const InlineRow& row, const cor
     const Color ink = isLater ? mix(t.inkSecond, t.canvas, 0.25) : inkOn(fill, t);
     figure.add(textAt({x, y + line / 2}, label, mono, ink, AnchorX::Left, AnchorY::Middle));
     if (i == row.query) figure.add(RectItem{{box.x, box.bottom(), box.width, mono.size_pt * 0.12}, t.accent});
-    figure.content.push_back(pickArea(box, {Pick::Kind::QueryToken, i, -1, -1, label + "  position " + std::to_string(i) + (isLater ? "" : "\nweight " + shortNumber(weight))}));
+    figure.content.push_back(
+        pickArea(box, {Pick::Kind::QueryToken, i, -1, -1,
+                       label + "  position " + std::to_string(i) + (isLater ? "" : "\nweight " + shortNumber(weight))}));
     x += w + 2 * inset;
   }
   figure.size = {frame.size.width, frame.size.height > 0 ? frame.size.height : y + line + pad};
-  figure.caption = "What " + (row.query >= 0 ? data.labels[static_cast<size_t>(row.query)] + " (position " + std::to_string(row.query) + ")" : std::string("a token")) + " attends to in head " + head +
-                   (data.modelName.empty() ? "" : " of " + data.modelName) + ". Colour: " + scaleName(scale.kind) + ", " + shortNumber(scale.floor()) + " to " + shortNumber(scale.high) + ".";
+  figure.caption = "What " +
+                   (row.query >= 0 ? data.labels[static_cast<size_t>(row.query)] + " (position " + std::to_string(row.query) + ")"
+                                   : std::string("a token")) +
+                   " attends to in head " + head + (data.modelName.empty() ? "" : " of " + data.modelName) +
+                   ". Colour: " + scaleName(scale.kind) + ", " + shortNumber(scale.floor()) + " to " + shortNumber(scale.high) + ".";
   (void)selection;
   return figure;
 }

@@ -18,7 +18,9 @@ constexpr size_t kMostHeads = 8, kMostEdges = 6000;
 std::vector<core::HeadRef> headsOf(const ViewInput& input) {
   std::vector<core::HeadRef> heads;
   if (!input.trace) return heads;
-  const auto isThere = [&](core::HeadRef h) { return h.layer >= 0 && h.layer < input.trace->layersRun() && h.head >= 0 && h.head < input.trace->spec().heads; };
+  const auto isThere = [&](core::HeadRef h) {
+    return h.layer >= 0 && h.layer < input.trace->layersRun() && h.head >= 0 && h.head < input.trace->spec().heads;
+  };
   for (const core::HeadRef& head : input.selection.brushed) {
     if (isThere(head) && heads.size() < kMostHeads) heads.push_back(head);
   }
@@ -45,7 +47,8 @@ class TokenFlowView : public View {
   std::string_view title() const override { return "Token flow"; }
   std::string subject(const ViewInput& input) const override {
     std::string out;
-    for (const core::HeadRef& head : headsOf(input)) out += (out.empty() ? "" : ", ") + std::to_string(head.layer) + "." + std::to_string(head.head);
+    for (const core::HeadRef& head : headsOf(input))
+      out += (out.empty() ? "" : ", ") + std::to_string(head.layer) + "." + std::to_string(head.head);
     return out;
   }
 
@@ -68,10 +71,12 @@ class TokenFlowView : public View {
     }
     if (data->count > kMostFlowTokens) return data;
     for (size_t h = 0; h < data->heads.size(); ++h) {
-      const core::Matrix values = core::AttentionMap(input.trace, data->heads[h]).tile({0, 0, data->count, 0, data->count, core::Pooling::Max}, job);
+      const core::Matrix values =
+          core::AttentionMap(input.trace, data->heads[h]).tile({0, 0, data->count, 0, data->count, core::Pooling::Max}, job);
       for (int64_t i = 0; i < data->count; ++i) {
         for (int64_t j = 0; j < data->count; ++j) {
-          if (values(i, j) >= kSmallestFlow) data->edges.push_back({static_cast<int32_t>(i), static_cast<int32_t>(j), static_cast<int32_t>(h), values(i, j)});
+          if (values(i, j) >= kSmallestFlow)
+            data->edges.push_back({static_cast<int32_t>(i), static_cast<int32_t>(j), static_cast<int32_t>(h), values(i, j)});
         }
       }
       job.report(static_cast<double>(h + 1) / static_cast<double>(data->heads.size()));
@@ -106,8 +111,9 @@ class TokenFlowView : public View {
           const float weight = row[static_cast<size_t>(j)];
           if (weight < std::max<double>(options.threshold, kSmallestFlow)) continue;
           const auto& tokens = input.trace->prompt().tokens;
-          table.rows.push_back({std::to_string(head.layer), std::to_string(head.head), std::to_string(i), std::to_string(j), tokenLabel(tokens[static_cast<size_t>(i)]),
-                                tokenLabel(tokens[static_cast<size_t>(j)]), shortNumber(weight, 7)});
+          table.rows.push_back({std::to_string(head.layer), std::to_string(head.head), std::to_string(i), std::to_string(j),
+                                tokenLabel(tokens[static_cast<size_t>(i)]), tokenLabel(tokens[static_cast<size_t>(j)]),
+                                shortNumber(weight, 7)});
         }
       }
     }
@@ -118,7 +124,8 @@ class TokenFlowView : public View {
     if (!input.trace) return false;
     using Kind = Gesture::Kind;
     const double count = static_cast<double>(input.trace->count());
-    if ((gesture.kind == Kind::Drag || gesture.kind == Kind::Click) && gesture.pick.kind == Pick::Kind::Control && gesture.pick.bounds.width > 0) {
+    if ((gesture.kind == Kind::Drag || gesture.kind == Kind::Click) && gesture.pick.kind == Pick::Kind::Control &&
+        gesture.pick.bounds.width > 0) {
       const double f = std::clamp((gesture.at.x - gesture.pick.bounds.x) / gesture.pick.bounds.width, 0.0, 1.0);
       options.threshold = std::max<double>(kSmallestFlow, std::round(f * f * 1000) / 1000);
       return true;

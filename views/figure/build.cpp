@@ -62,7 +62,8 @@ Item pickArea(const Rect& rect, Pick pick) { return {RectItem{rect}, std::move(p
 double colorBarTextWidth(const ValueScale& scale, const Theme& theme, const TextMeasure& measure) {
   const Font font = theme.small();
   // At least room for "0.00", so that maps with different limits come out equally large.
-  return std::max({measure.width(shortNumber(scale.high, 2), font), measure.width(shortNumber(scale.floor(), 2), font), measure.width("0.00", font)});
+  return std::max(
+      {measure.width(shortNumber(scale.high, 2), font), measure.width(shortNumber(scale.floor(), 2), font), measure.width("0.00", font)});
 }
 
 void addColorBar(Figure& figure, const Rect& rect, const ValueScale& scale, const ColorRamp& ramp, const Theme& theme) {

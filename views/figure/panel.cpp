@@ -49,7 +49,8 @@ Figure panelOf(const std::vector<Figure>& figures, const std::vector<std::string
   Figure panel;
   panel.background = theme.canvas;
   const auto count = static_cast<int>(figures.size());
-  const Font bold{FontFace::Sans, theme.textSize + 1, FontWeight::SemiBold}, regular{FontFace::Sans, theme.textSize + 1, FontWeight::Regular};
+  const Font bold{FontFace::Sans, theme.textSize + 1, FontWeight::SemiBold},
+      regular{FontFace::Sans, theme.textSize + 1, FontWeight::Regular};
   double y = 0;
   for (int first = 0; first < count; first += columns) {
     double x = 0, height = 0;
@@ -61,7 +62,12 @@ Figure panelOf(const std::vector<Figure>& figures, const std::vector<std::string
         panel.caption += "(" + letterOf(i) + ") ";
       }
       if (!names.empty()) {
-        panel.add(TextItem{{x + (hasLetters ? bold.size_pt * 1.1 : 0), y}, names[static_cast<size_t>(i)], regular, theme.ink, AnchorX::Left, AnchorY::Top});
+        panel.add(TextItem{{x + (hasLetters ? bold.size_pt * 1.1 : 0), y},
+                           names[static_cast<size_t>(i)],
+                           regular,
+                           theme.ink,
+                           AnchorX::Left,
+                           AnchorY::Top});
       }
       panel.caption += figure.caption + (i + 1 < count ? " " : "");
       panel.title += (i > 0 ? ", " : "") + figure.title;

@@ -193,14 +193,20 @@ TEST_F(FigureFile, HostileFiguresGiveAnErrorThatNamesTheFile) {
         return s;
       }());
   bad("cut.png", std::string("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16));
+  bad("long.png", std::string("\x89PNG\r\n\x1a\n\xFF\xFF\xFF\xFFtEXtheadscope-session\0{}", 37));
+  bad("bomb.png", std::string("\x89PNG\r\n\x1a\n\0\0\0\x18zTXtheadscope-session\0\0\x78\x9c\1\2\3\4\5\6", 44));
   bad("deep.json", "{\"a\":" + std::string(5000, '['));
-  writeFigure(folder / "good.pdf", picture(), session);
-  const std::string pdf = contents(folder / "good.pdf");
-  for (size_t cut = 100; cut < pdf.size(); cut += 997) {  // half a file never crashes
-    std::ofstream(folder / "half.pdf", std::ios::binary) << pdf.substr(0, cut);
-    try {
-      sessionFromFile(folder / "half.pdf");
-    } catch (const core::Error&) {
+  for (const char* name : {"good.pdf", "good.png", "good.svg"}) {
+    writeFigure(folder / name, picture(), session);
+    const std::string whole = contents(folder / name);
+    for (size_t cut = 1; cut < whole.size(); cut += whole.size() / 40) {  // half a file never crashes
+      std::string half = whole.substr(0, cut);
+      half[cut / 2] = static_cast<char>(half[cut / 2] ^ 0x5A);
+      std::ofstream(folder / "half", std::ios::binary) << half;
+      try {
+        sessionFromFile(folder / "half");
+      } catch (const core::Error&) {
+      }
     }
   }
 }
