@@ -107,17 +107,24 @@ AddedTokens::AddedTokens(const std::vector<AddedToken>& tokens, const Vocabulary
     const int32_t id = idOf(token->content);
     if (!token->isNormalized) {
       plain_.add(token->content, id);
+      spelling_[id] = token->content;
       continue;
     }
     NormalText content{token->content, std::vector<Origin>(token->content.size()), {0, static_cast<uint32_t>(token->content.size())}};
     if (normalizer != nullptr) normalizer->apply(content, job);
     normalized_.add(content.text, id);
+    spelling_[id] = std::move(content.text);
   }
 }
 
 const AddedToken* AddedTokens::find(int32_t id) const {
   const auto found = byId_.find(id);
   return found == byId_.end() ? nullptr : &found->second;
+}
+
+std::string_view AddedTokens::spellingOf(int32_t id) const {
+  const auto found = spelling_.find(id);
+  return found == spelling_.end() ? std::string_view() : found->second;
 }
 
 int32_t AddedTokens::idOf(std::string_view content) const {

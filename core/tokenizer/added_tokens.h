@@ -34,6 +34,8 @@ class AddedTokens {
   void apply(TrackedText& text, const Normalizer* normalizer, Job& job) const;
 
   const AddedToken* find(int32_t id) const;
+  /// What the token is written as when decoded: its content, normalized where it is searched so. "" when it is none of them.
+  std::string_view spellingOf(int32_t id) const;
   /// -1 when it is none of them.
   int32_t idOf(std::string_view content) const;
   bool isSpecial(std::string_view content) const { return special_.contains(std::string(content)); }
@@ -61,6 +63,7 @@ class AddedTokens {
   void cutAt(const Trie& trie, std::string_view text, const TrackedText::Emit& emit, Job& job) const;
 
   std::unordered_map<int32_t, AddedToken> byId_;
+  std::unordered_map<int32_t, std::string> spelling_;
   std::unordered_map<std::string, int32_t> ids_;
   std::unordered_set<std::string> special_;
   Trie plain_, normalized_;

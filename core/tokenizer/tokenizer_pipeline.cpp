@@ -161,8 +161,8 @@ std::string TokenizerPipeline::decode(const std::vector<int32_t>& ids) const {
   std::vector<std::string> pieces;
   pieces.reserve(ids.size());
   for (const int32_t id : ids) {
-    if (const AddedToken* token = added_->find(id)) {
-      pieces.push_back(token->content);
+    if (added_->find(id) != nullptr) {
+      pieces.emplace_back(added_->spellingOf(id));
     } else if (model_->vocabulary().hasId(id)) {
       pieces.emplace_back(model_->vocabulary().pieceOf(id));
     }
@@ -184,7 +184,7 @@ std::string TokenizerPipeline::bytesOf(int32_t id) const {
 }
 
 std::string TokenizerPipeline::pieceOf(int32_t id) const {
-  if (const AddedToken* token = added_->find(id)) return token->content;
+  if (added_->find(id) != nullptr) return std::string(added_->spellingOf(id));
   return std::string(model_->vocabulary().pieceOf(id));
 }
 

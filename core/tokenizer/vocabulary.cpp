@@ -26,21 +26,22 @@ uint64_t hashOf(std::string_view text) {
 size_t Vocabulary::slotOf(std::string_view piece, uint32_t hash) const {
   const size_t mask = slots_.size() - 1;
   for (size_t slot = hash & mask;; slot = (slot + 1) & mask) {
-    const int32_t index = slots_[slot];
-    if (index < 0) return slot;
-    const Entry& entry = entries_[static_cast<size_t>(index)];
-    if (entry.hash == hash && textOf(entry) == piece) return slot;
+    const Slot& there = slots_[slot];
+    if (there.index < 0) return slot;
+    if (there.hash == hash && textOf(entries_[static_cast<size_t>(there.index)]) == piece) return slot;
   }
 }
 
 void Vocabulary::grow() {
   const size_t size = slots_.empty() ? 1024 : slots_.size() * 2;
-  slots_.assign(size, -1);
-  for (size_t i = 0; i < entries_.size(); ++i) {
-    size_t slot = entries_[i].hash & (size - 1);
-    while (slots_[slot] >= 0) slot = (slot + 1) & (size - 1);
-    slots_[slot] = static_cast<int32_t>(i);
+  std::vector<Slot> larger(size, Slot{0, -1});
+  for (const Slot& old : slots_) {
+    if (old.index < 0) continue;
+    size_t slot = old.hash & (size - 1);
+    while (larger[slot].index >= 0) slot = (slot + 1) & (size - 1);
+    larger[slot] = old;
   }
+  slots_ = std::move(larger);
 }
 
 void Vocabulary::add(std::string_view piece, int64_t id, const std::string& where) {
@@ -51,11 +52,11 @@ void Vocabulary::add(std::string_view piece, int64_t id, const std::string& wher
   if ((entries_.size() + 1) * 2 > slots_.size()) grow();
   const auto hash = static_cast<uint32_t>(hashOf(piece));
   const size_t slot = slotOf(piece, hash);
-  int32_t index = slots_[slot];
+  int32_t index = slots_[slot].index;
   if (index < 0) {
     index = static_cast<int32_t>(entries_.size());
-    slots_[slot] = index;
-    entries_.push_back({static_cast<uint32_t>(arena_.size()), static_cast<uint32_t>(piece.size()), static_cast<int32_t>(id), hash});
+    slots_[slot] = {hash, index};
+    entries_.push_back({static_cast<uint32_t>(arena_.size()), static_cast<uint32_t>(piece.size()), static_cast<int32_t>(id)});
     arena_ += piece;
   } else {
     const int32_t old = entries_[static_cast<size_t>(index)].id;
@@ -68,7 +69,7 @@ void Vocabulary::add(std::string_view piece, int64_t id, const std::string& wher
 
 int32_t Vocabulary::idOf(std::string_view piece) const {
   if (slots_.empty()) return -1;
-  const int32_t index = slots_[slotOf(piece, static_cast<uint32_t>(hashOf(piece)))];
+  const int32_t index = slots_[slotOf(piece, static_cast<uint32_t>(hashOf(piece)))].index;
   return index < 0 ? -1 : entries_[static_cast<size_t>(index)].id;
 }
 

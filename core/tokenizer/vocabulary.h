@@ -29,7 +29,10 @@ class Vocabulary {
   struct Entry {
     uint32_t at, length;
     int32_t id;
+  };
+  struct Slot {
     uint32_t hash;
+    int32_t index;  // into entries_, -1: free
   };
   std::string_view textOf(const Entry& entry) const { return std::string_view(arena_).substr(entry.at, entry.length); }
   size_t slotOf(std::string_view piece, uint32_t hash) const;
@@ -37,8 +40,8 @@ class Vocabulary {
 
   std::string arena_;
   std::vector<Entry> entries_;
-  std::vector<int32_t> slots_;  // index into entries_, -1: free; size is a power of two
-  std::vector<int32_t> byId_;   // index into entries_, -1: no such id
+  std::vector<Slot> slots_;    // size is a power of two, at most half full
+  std::vector<int32_t> byId_;  // index into entries_, -1: no such id
 };
 
 /// A mixing hash of a short text.
