@@ -1,46 +1,20 @@
 #include "core/mechanisms/head_errors.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 #include <memory>
 
 #include "core/base/parallel.h"
+#include "core/mechanisms/row_order.h"
 #include "core/mechanisms/softmax_attention.h"
+#include "core/mechanisms/vector_math.h"
 
 namespace headscope::core {
 namespace {
 
 constexpr int64_t kRows = 64;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-
-/// Tied ranks (averages, from 0) of values, ascending; scratch is reused. Radix sort: rows are sorted by the thousand.
-void tiedRanks(std::span<const float> values, std::vector<uint64_t>& keys, std::vector<uint64_t>& scratch, std::vector<float>& ranks) {
-  const size_t n = values.size();
-  keys.resize(n);
-  scratch.resize(n);
-  ranks.resize(n);
-  for (size_t i = 0; i < n; ++i) {
-    uint32_t bits = std::bit_cast<uint32_t>(values[i] == 0.0f ? 0.0f : values[i]);
-    bits = (bits & 0x80000000u) != 0 ? ~bits : bits | 0x80000000u;  // ordered as the floats are
-    keys[i] = (static_cast<uint64_t>(bits) << 32) | i;
-  }
-  for (const int shift : {32, 43, 54}) {
-    uint32_t begin[2049] = {};
-    for (const uint64_t k : keys) ++begin[((k >> shift) & 2047) + 1];
-    for (int b = 0; b < 2048; ++b) begin[b + 1] += begin[b];
-    for (const uint64_t k : keys) scratch[begin[(k >> shift) & 2047]++] = k;
-    keys.swap(scratch);
-  }
-  for (size_t first = 0; first < n;) {
-    size_t last = first + 1;
-    while (last < n && (keys[last] >> 32) == (keys[first] >> 32)) ++last;
-    const float rank = 0.5f * static_cast<float>(first + last - 1);
-    for (size_t i = first; i < last; ++i) ranks[static_cast<size_t>(keys[i] & 0xFFFFFFFFu)] = rank;
-    first = last;
-  }
-}
 
 double correlation(std::span<const float> a, std::span<const float> b) {
   const size_t n = a.size();
@@ -56,10 +30,10 @@ double correlation(std::span<const float> a, std::span<const float> b) {
   return aa > 0 && bb > 0 ? ab / std::sqrt(aa * bb) : kNaN;
 }
 
-struct RankScratch {
-  std::vector<uint64_t> keys, scratch;
-  std::vector<float> a, b;
-};
+void ranksOf(std::span<const float> values, RowOrder& order, std::vector<float>& ranks) {
+  order.ascending(values);
+  order.tiedRanks(ranks);
+}
 
 /// The row measures of one mechanism against the true row; trueRanks are of the visible keys.
 struct RowPair {
@@ -116,13 +90,14 @@ void measureRows(const HeadInput& input, std::span<const HeadRun* const> runs, c
         const int64_t first = block * kRows, count = std::min(kRows, n - first);
         Matrix logs(count, n), truth(count, n), rows(count, n);
         softmaxRows(head, first, count, logs.view(), job, RowScale::Log);
-        for (int64_t i = 0; i < logs.size(); ++i) truth.data()[i] = logs.data()[i] > -87.0f ? std::exp(logs.data()[i]) : 0.0f;
-        RankScratch scratch;
+        const Eigen::Map<const Eigen::ArrayXf> logValues(logs.data(), logs.size());
+        Eigen::Map<Eigen::ArrayXf>(truth.data(), truth.size()) = (logValues > -87.0f).select(logValues.exp(), 0.0f);
+        RowOrder order;
+        std::vector<float> ranks;
         std::vector<std::vector<float>> trueRanks(static_cast<size_t>(count));
         for (int64_t r = 0; r < count && options.hasRankCorrelation; ++r) {
           const KeyRange seen = visibility.row(first + r);
-          tiedRanks({truth.row(r) + seen.first, static_cast<size_t>(seen.end - seen.first)}, scratch.keys, scratch.scratch,
-                    trueRanks[static_cast<size_t>(r)]);
+          ranksOf({truth.row(r) + seen.first, static_cast<size_t>(seen.end - seen.first)}, order, trueRanks[static_cast<size_t>(r)]);
         }
         for (size_t m = 0; m < runs.size(); ++m) {
           job.checkpoint();
@@ -131,9 +106,9 @@ void measureRows(const HeadInput& input, std::span<const HeadRun* const> runs, c
             const KeyRange seen = visibility.row(first + r);
             measure({logs.row(r), truth.row(r), rows.row(r), n, seen}, first + r, errors[m]);
             if (!options.hasRankCorrelation) continue;
-            tiedRanks({rows.row(r) + seen.first, static_cast<size_t>(seen.end - seen.first)}, scratch.keys, scratch.scratch, scratch.a);
+            ranksOf({rows.row(r) + seen.first, static_cast<size_t>(seen.end - seen.first)}, order, ranks);
             errors[m].rankCorrelation[static_cast<size_t>(first + r)] =
-                static_cast<float>(correlation(trueRanks[static_cast<size_t>(r)], scratch.a));
+                static_cast<float>(correlation(trueRanks[static_cast<size_t>(r)], ranks));
           }
         }
       },
@@ -143,10 +118,11 @@ void measureRows(const HeadInput& input, std::span<const HeadRun* const> runs, c
 }  // namespace
 
 double rankCorrelation(std::span<const float> a, std::span<const float> b) {
-  RankScratch scratch;
-  tiedRanks(a, scratch.keys, scratch.scratch, scratch.a);
-  tiedRanks(b, scratch.keys, scratch.scratch, scratch.b);
-  return correlation(scratch.a, scratch.b);
+  RowOrder order;
+  std::vector<float> ranksA, ranksB;
+  ranksOf(a, order, ranksA);
+  ranksOf(b, order, ranksB);
+  return correlation(ranksA, ranksB);
 }
 
 WrittenNorm::WrittenNorm(ConstMatrixView outputWeight) : width_(outputWeight.data == nullptr ? 0 : outputWeight.rows) {
@@ -167,12 +143,9 @@ double WrittenNorm::squared(const float* row, int64_t width) const {
     for (int64_t c = 0; c < width; ++c) sum += static_cast<double>(row[c]) * static_cast<double>(row[c]);
     return sum;
   }
-  for (int64_t a = 0; a < width_; ++a) {
-    double part = 0;
-    const double* gram = gram_.data() + a * width_;
-    for (int64_t b = 0; b < width_; ++b) part += gram[b] * static_cast<double>(row[b]);
-    sum += part * static_cast<double>(row[a]);
-  }
+  using Gram = Eigen::Map<const Eigen::MatrixXd>;
+  const Eigen::VectorXd x = Eigen::Map<const Eigen::VectorXf>(row, width_).cast<double>();
+  sum = x.dot(Gram(gram_.data(), width_, width_) * x);
   return std::max(0.0, sum);
 }
 

@@ -40,7 +40,7 @@ int64_t Mask::pairs() const {
 }
 
 KeyRange Visibility::row(int64_t query) const {
-  if (!isCausal) return {0, size};
+  if (!isCausal) return window > 0 ? KeyRange{std::max<int64_t>(0, query + 1 - window), std::min(size, query + window)} : KeyRange{0, size};
   return {window > 0 ? std::max<int64_t>(0, query + 1 - window) : 0, query + 1};
 }
 

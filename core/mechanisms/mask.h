@@ -59,7 +59,7 @@ class Mask {
 struct Visibility {
   int64_t size = 0;
   bool isCausal = true;
-  int64_t window = 0;  // keys, the query's own included; 0: no window
+  int64_t window = 0;  // keys, the query's own included (on both sides when not causal); 0: no window
 
   explicit Visibility(const HeadInput& input) : size(input.count()), isCausal(input.isCausal), window(input.window) {}
   Visibility(int64_t n, bool causal, int64_t slidingWindow = 0) : size(n), isCausal(causal), window(slidingWindow) {}

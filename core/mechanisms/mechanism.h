@@ -78,6 +78,8 @@ class Mechanism {
   virtual bool isCausal() const = 0;                  // on a causal model no query sees a later key
   virtual bool isNormalised() const { return true; }  // rows are non-negative and sum to 1
   virtual bool isRandom() const { return false; }     // depends on a seed
+  /// The earlier layer whose keys and values it reads in `layer`; -1: none.
+  virtual int64_t readsLayer(int64_t /*layer*/) const { return -1; }
   /// Throws Error where the mechanism can't stand in for this head (named reason).
   virtual std::unique_ptr<HeadRun> bind(const HeadInput& input, Job& job) const = 0;
 };

@@ -9,8 +9,12 @@ namespace {
 class ReuseMechanism : public NamedMechanism {
  public:
   using NamedMechanism::NamedMechanism;
+  int64_t readsLayer(int64_t layer) const override {
+    const int64_t asked = arguments().integer("from");
+    return asked < 0 ? layer - 1 : asked;
+  }
   std::unique_ptr<HeadRun> bind(const HeadInput& input, Job&) const override {
-    const int64_t asked = arguments().integer("from"), from = asked < 0 ? input.layer - 1 : asked;
+    const int64_t from = readsLayer(input.layer);
     const std::string here = "layer " + std::to_string(input.layer);
     if (from < 0) throw Error(here + " has no earlier layer to read", "mechanism reuse");
     if (from >= input.layer)

@@ -1,12 +1,11 @@
 #include "core/mechanisms/selection.h"
 
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 
 #include "core/mechanisms/kinds.h"
 #include "core/mechanisms/products.h"
 #include "core/mechanisms/softmax_run.h"
+#include "core/mechanisms/vector_math.h"
 
 namespace headscope::core {
 namespace {
@@ -50,7 +49,7 @@ void SelectionMask::ranges(int64_t row, std::vector<KeyRange>& out) const {
 void SelectionMask::blockRanges(int64_t first, int64_t count, RangeList& out) const {
   out.clear();
   constexpr int64_t kRows = 64;
-  std::vector<int32_t> order;
+  RowOrder order;
   for (int64_t begin = first; begin < first + count; begin += kRows) {
     const int64_t rows = std::min(kRows, first + count - begin);
     const int64_t low = visibility_.row(begin).first, high = visibility_.row(begin + rows - 1).end;
@@ -66,27 +65,25 @@ void SelectionMask::blockRanges(int64_t first, int64_t count, RangeList& out) co
   }
 }
 
-void SelectionMask::choose(const float* scores, KeyRange visible, std::vector<int32_t>& order, std::vector<KeyRange>& out) const {
+void SelectionMask::choose(const float* scores, KeyRange visible, RowOrder& order, std::vector<KeyRange>& out) const {
   const size_t all = static_cast<size_t>(visible.end - visible.first);
-  order.resize(all);
-  std::iota(order.begin(), order.end(), static_cast<int32_t>(visible.first));
-  const auto larger = [&](int32_t a, int32_t b) { return scores[a] > scores[b] || (scores[a] == scores[b] && a < b); };
-  size_t chosen = std::min<size_t>(all, static_cast<size_t>(rule_.keys));
-  if (rule_.keys > 0) {
-    if (chosen < all) std::nth_element(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(chosen), order.end(), larger);
-  } else {
-    std::sort(order.begin(), order.end(), larger);
+  order.descending({scores + visible.first, all});
+  size_t count = std::min<size_t>(all, static_cast<size_t>(rule_.keys));
+  if (rule_.keys == 0) {
+    const float largest = scores[visible.first + order.at(0)];
+    std::vector<float> weights(all);
+    Eigen::Map<Eigen::ArrayXf>(weights.data(), static_cast<Eigen::Index>(all)) =
+        (Eigen::Map<const Eigen::ArrayXf>(scores + visible.first, static_cast<Eigen::Index>(all)) - largest).exp();
     double total = 0, sum = 0;
-    for (const int32_t j : order) total += std::exp(static_cast<double>(scores[j]) - static_cast<double>(scores[order[0]]));
-    for (chosen = 0; chosen < all;) {
-      sum += std::exp(static_cast<double>(scores[order[chosen++]]) - static_cast<double>(scores[order[0]]));
-      if (sum / total >= rule_.mass - 1e-12) break;
-    }
+    for (const float w : weights) total += static_cast<double>(w);
+    while (count < all && (count == 0 || sum / total < rule_.mass - 1e-12))
+      sum += static_cast<double>(weights[static_cast<size_t>(order.at(count++))]);
   }
-  order.resize(chosen);
-  std::sort(order.begin(), order.end());
+  std::vector<int32_t> chosen(count);
+  for (size_t i = 0; i < count; ++i) chosen[i] = static_cast<int32_t>(visible.first) + order.at(i);
+  std::sort(chosen.begin(), chosen.end());
   const size_t start = out.size();
-  for (const int32_t j : order) {
+  for (const int32_t j : chosen) {
     if (out.size() > start && out.back().end == j) {
       ++out.back().end;
     } else {

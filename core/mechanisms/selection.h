@@ -2,6 +2,7 @@
 // SelectionMask: keys chosen row by row from the exact scores: the k largest, or the smallest set whose mass reaches p. Every
 // visible score is computed to choose, 64 rows at a time, so only reads of V are saved; a tie goes to the earlier key.
 #include "core/mechanisms/mask.h"
+#include "core/mechanisms/row_order.h"
 
 namespace headscope::core {
 
@@ -18,7 +19,7 @@ class SelectionMask : public Mask {
   double selectionOperations(int64_t row) const override;
 
  private:
-  void choose(const float* scores, KeyRange visible, std::vector<int32_t>& order, std::vector<KeyRange>& out) const;
+  void choose(const float* scores, KeyRange visible, RowOrder& order, std::vector<KeyRange>& out) const;
   ConstMatrixView query_, key_;  // [N, k]
   double scale_, softcap_;
   Visibility visibility_;

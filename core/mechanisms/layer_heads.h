@@ -1,0 +1,40 @@
+#pragma once
+// LayerHeads: one layer of a trace as mechanisms want it: every head's HeadInput, and W_O to judge outputs by. Holds the
+// layer's decoded attention weights and normed input; the trace holds the rest.
+#include <memory>
+#include <optional>
+
+#include "core/attention/trace.h"
+#include "core/mechanisms/mechanism.h"
+#include "core/weights/head_weights.h"
+
+namespace headscope::core {
+
+class LayerHeads {
+ public:
+  /// Decodes the layer's attention weights (adapter on). Throws Error when they are missing.
+  LayerHeads(std::shared_ptr<const Trace> trace, int64_t layer, Job& job);
+
+  int64_t layer() const { return layer_; }
+  /// Borrows from this and the trace.
+  HeadInput input(int64_t head) const;
+  /// W_O of the head [v, d].
+  ConstMatrixView outputWeight(int64_t head) const { return weights_.outputOf(head); }
+
+ private:
+  std::shared_ptr<const Trace> trace_;
+  int64_t layer_;
+  HeadWeights weights_;
+  Matrix normed_;  // [N, d]; empty where the projections read the residual stream as it is
+};
+
+/// What a head of this model is, without Q, K and V: scale, cap, window, rotation, place.
+HeadInput headRules(const ModelSpec& spec, HeadRef head);
+
+/// Adds W_Q, W_K, W_V of one head; nothing under MLA, whose heads have none of their own.
+void addProjections(HeadInput& input, const HeadWeights& weights);
+
+/// x [N, d] through the norm, as the attention projections read it.
+Matrix normedRows(ConstMatrixView x, const NormWeights& norm, NormKind kind, double eps);
+
+}  // namespace headscope::core
