@@ -12,6 +12,9 @@
 #include "core/attention/forward.h"
 #include "core/base/error.h"
 #include "core/checkpoint/safetensors_writer.h"
+#include "core/mechanisms/layer_heads.h"
+#include "core/mechanisms/registry.h"
+#include "core/mechanisms/replace.h"
 
 namespace headscope::app {
 namespace {
@@ -19,7 +22,7 @@ namespace {
 constexpr int64_t kRows = 256;  // of a map or of logits that are held at once
 
 struct AttendFlags {
-  std::string model, out, select, layers, heads;
+  std::string model, out, select, layers, heads, mechanism, replace;
   PromptFlags prompt;
 };
 
@@ -29,6 +32,8 @@ struct Selected {
   std::vector<int64_t> layers;
   std::map<int64_t, std::vector<int64_t>> heads;  // by layer, ascending
   int64_t layersToRun = -1;
+  std::shared_ptr<const core::Mechanism> mechanism;  // of the replaced heads; null: none is
+  std::set<core::HeadRef> replaced;
   bool has(const std::string& name) const { return names.count(name) > 0; }
 };
 
@@ -65,6 +70,18 @@ Selected select(const AttendFlags& flags, const core::ModelSpec& spec) {
   if (!flags.layers.empty() && flags.select.empty()) selected.names.erase("logits");
   selected.layersToRun = selected.has("logits") ? spec.layers : selected.layers.back() + 1;
   return selected;
+}
+
+/// Which heads run under which mechanism: all where only a mechanism is named.
+void selectReplaced(const AttendFlags& flags, const core::ModelSpec& spec, Selected& selected) {
+  if (flags.mechanism.empty()) {
+    if (!flags.replace.empty()) throw core::Error("heads to replace without a mechanism", "--replace", "name one with --mechanism");
+    return;
+  }
+  selected.mechanism = core::parseMechanism(flags.mechanism);
+  for (const core::HeadRef& head : parseHeads(flags.replace.empty() ? "all" : flags.replace, spec.layers, spec.heads, "--replace")) {
+    if (head.layer < selected.layersToRun) selected.replaced.insert(head);
+  }
 }
 
 class TraceWriter {
@@ -111,7 +128,20 @@ class TraceWriter {
     }
   }
 
+  /// What multiplies V in a replaced head.
+  void writeEffectiveMap(core::HeadRef head, core::SafetensorsWriter::Sink& sink) {
+    const core::LayerHeads layer(trace_, head.layer, job_);
+    const core::HeadInput input = layer.input(head.head);
+    const auto run = selected_.mechanism->bind(input, job_);
+    for (int64_t row = 0; row < count_; row += kRows) {
+      core::Matrix rows(std::min(kRows, count_ - row), count_);
+      run->mapRows(row, rows.rows(), rows.view(), job_);
+      sink.write(std::span<const float>(rows.data(), static_cast<size_t>(rows.size())));
+    }
+  }
+
   void writeMap(core::HeadRef head, core::SafetensorsWriter::Sink& sink) {
+    if (selected_.replaced.count(head) > 0) return writeEffectiveMap(head, sink);
     const core::AttentionMap map(trace_, head);
     for (int64_t row = 0; row < count_; row += kRows) {
       const core::Matrix tile = map.tile({0, row, std::min(kRows, count_ - row), 0, count_, core::Pooling::Max}, job_);
@@ -162,11 +192,15 @@ class TraceWriter {
 
 void run(const AttendFlags& flags, const CommonFlags& common) {
   const auto model = openModel(flags.model, common);
-  const Selected selected = select(flags, model->spec());
+  Selected selected = select(flags, model->spec());
+  selectReplaced(flags, model->spec(), selected);
   const auto prompt = makePrompt(*model, flags.prompt, common);
   const auto backend = openBackend(common);
   runWithProgress("attend", common, [&](core::Job& job) {
     core::ForwardOptions options;
+    if (selected.mechanism) {
+      options = core::replacementFor(model, {selected.replaced.begin(), selected.replaced.end()}, selected.mechanism);
+    }
     options.layers = selected.layersToRun;
     TraceWriter(core::runForward(model, prompt, backend, options, job), selected, job).write(flags.out);
   });
@@ -182,6 +216,9 @@ void declareAttend(CLI::App& root, CommonFlags& common) {
   command->add_option("--select", flags->select, "from attentions,hidden,q,k,v,logits (default: attentions,hidden,logits)");
   command->add_option("--layers", flags->layers, "0,3-5 (default: all; only layers up to the last are run)");
   command->add_option("--heads", flags->heads, "0,2-3 in every layer, or 3.1,4.* (default: all)");
+  command->add_option("--mechanism", flags->mechanism,
+                      "run heads under another mechanism, as local:window=64; their maps are then its own");
+  command->add_option("--replace", flags->replace, "which: all, or 3.1,4.* (default: all)");
   addPromptFlags(*command, flags->prompt);
   addCommonFlags(*command, common);
   command->callback([flags, &common] { run(*flags, common); });

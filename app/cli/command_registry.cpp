@@ -7,19 +7,19 @@ namespace headscope::app {
 // One line a command: void declareNAME(CLI::App&, CommonFlags&), defined in app/cli/NAME.cpp.
 void declareBench(CLI::App& root, CommonFlags& common);
 void declareAttend(CLI::App& root, CommonFlags& common);
+void declareBudget(CLI::App& root, CommonFlags& common);
+void declareCache(CLI::App& root, CommonFlags& common);
+void declareComplexity(CLI::App& root, CommonFlags& common);
 void declareHeads(CLI::App& root, CommonFlags& common);
 void declareInfo(CLI::App& root, CommonFlags& common);
 void declareRender(CLI::App& root, CommonFlags& common);
 void declareTokenize(CLI::App& root, CommonFlags& common);
+void declareVariants(CLI::App& root, CommonFlags& common);
 
 const std::vector<DeclareCommand>& allCommands() {
   static const std::vector<DeclareCommand> commands = {
-      declareInfo,
-      declareTokenize,
-      declareAttend,
-      declareHeads,
-      declareRender,
-      declareBench,
+      declareInfo,   declareTokenize, declareAttend,     declareHeads,  declareVariants,
+      declareBudget, declareCache,    declareComplexity, declareRender, declareBench,
   };
   return commands;
 }

@@ -12,7 +12,7 @@
 namespace headscope::core {
 namespace {
 
-constexpr int64_t kBlockRows = 64;
+constexpr int64_t kBlockRows = 64;  // the most; products of fewer rows are slower, blocks of fewer rows hide more
 constexpr int64_t kPanelKeys = 256;
 constexpr float kNegative = -std::numeric_limits<float>::infinity();
 // Weights below exp(-60) of a row's largest can't change a float32 sum; dropping them keeps denormals out of the products.
@@ -21,6 +21,9 @@ constexpr float kSmallestExponent = -60.0f;
 using ArrayMap = Eigen::Map<Eigen::ArrayXf>;
 using VectorMap = Eigen::Map<Eigen::VectorXf>;
 using ConstVectorMap = Eigen::Map<const Eigen::VectorXf>;
+
+/// Short prompts take small blocks, so that a narrow window saves work there too.
+int64_t blockRowsFor(int64_t count) { return count <= 1024 ? 16 : kBlockRows; }
 
 /// The keys that a block of rows sees, numbered in order, and each row's ranges in those numbers.
 struct BlockPlan {
@@ -295,7 +298,7 @@ SoftmaxTally softmaxAttention(const SoftmaxHead& head, MatrixView out, Job& job)
   assert(out.rows == head.query.rows && out.cols == head.value.cols && head.mask->size() >= head.query.rows);
   SoftmaxTally total;
   std::mutex mutex;
-  const int64_t blocks = (head.query.rows + kBlockRows - 1) / kBlockRows;
+  const int64_t height = blockRowsFor(head.query.rows), blocks = (head.query.rows + height - 1) / height;
   parallelRanges(
       blocks, 1,
       [&](int64_t begin, int64_t end) {
@@ -303,7 +306,7 @@ SoftmaxTally softmaxAttention(const SoftmaxHead& head, MatrixView out, Job& job)
         SoftmaxTally tally;
         BlockWorker worker(head, space);
         for (int64_t b = begin; b < end; ++b) {
-          worker.start(b * kBlockRows, std::min(kBlockRows, head.query.rows - b * kBlockRows), tally);
+          worker.start(b * height, std::min(height, head.query.rows - b * height), tally);
           worker.attend(out, job, tally);
         }
         const std::lock_guard lock(mutex);

@@ -1,6 +1,6 @@
 #pragma once
-// Softmax attention under a Mask, block by block with the online softmax (Milakov & Gimelshein 2018; Dao 2022): 64 rows at a
-// time against panels of the keys that any of those rows sees. Keys that none of them sees are never read. A panel that is
+// Softmax attention under a Mask, block by block with the online softmax (Milakov & Gimelshein 2018; Dao 2022): 16 or 64
+// rows at a time against panels of the keys that any of those rows sees. Keys that none of them sees are never read. A panel that is
 // mostly seen is a matrix product; one that is mostly hidden is done pair by pair, so that scattered patterns save work too.
 // Rows that see nothing give zeros and are listed. Memory: a block's scores and one row of indices, whatever N is.
 #include <cstdint>
