@@ -104,13 +104,9 @@ BlockList parseBlocks(const std::string& text) {
     } else if (word != "none") {
       int64_t row = -1, key = -1;
       const char* const last = word.data() + word.size();
-      auto [at, fault] = std::from_chars(word.data(), last, row);
-      if (fault == std::errc() && at != last && *at == '.') {
-        const auto second = std::from_chars(at + 1, last, key);
-        at = second.ptr;
-        fault = second.ec;
-      }
-      if (fault != std::errc() || at != last || row < 0 || key < 0 || row > kLargestParameter || key > kLargestParameter) {
+      std::from_chars_result read = std::from_chars(word.data(), last, row);
+      if (read.ec == std::errc() && read.ptr != last && *read.ptr == '.') read = std::from_chars(read.ptr + 1, last, key);
+      if (read.ec != std::errc() || read.ptr != last || row < 0 || key < 0 || row > kLargestParameter || key > kLargestParameter) {
         throw Error("\"" + word + "\" is not a block", "mechanism block",
                     "blocks takes diagonal, previous, first, all, none and ROW.KEY pairs of block numbers, joined by +");
       }

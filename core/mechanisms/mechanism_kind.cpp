@@ -68,7 +68,8 @@ std::string Parameter::allowed() const {
 
 Arguments::Arguments(std::string mechanism, const std::vector<Parameter>& parameters, const std::map<std::string, std::string>& given)
     : mechanism_(std::move(mechanism)) {
-  for (const auto& [name, value] : given) {
+  for (const auto& entry : given) {
+    const std::string& name = entry.first;
     const bool isKnown = std::any_of(parameters.begin(), parameters.end(), [&](const Parameter& p) { return p.name == name; });
     if (isKnown) continue;
     std::string known;

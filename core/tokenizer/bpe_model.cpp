@@ -49,7 +49,7 @@ BpeModel::BpeModel(Vocabulary vocabulary, const std::vector<std::pair<std::strin
   const size_t prefix = options_.continuingPrefix.size();
   std::string joined;
   for (size_t rank = 0; rank < merges.size(); ++rank) {
-    const auto& [left, right] = merges[rank];
+    const std::string_view left = merges[rank].first, right = merges[rank].second;
     const auto fail = [&](const std::string& what) {
       throw Error("merge " + std::to_string(rank) + " (" + quoted(left) + " " + quoted(right) + ") " + what, where_);
     };
