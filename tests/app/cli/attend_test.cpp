@@ -151,6 +151,7 @@ TEST(Attend, saysWhatIsWrong) {
       {{"attend", model, "--ids", "1", "--repeat", "3", "--out", out}, 2, "several"},
       {{"attend", (goldenFolder() / "models" / "vit").string(), "--ids", "1,2", "--out", out}, 1, "image"},
       {{"heads", model, "--ids", "1,2", "--out", folder / "out.txt"}, 1, ".csv"},
+      {{"bench", "nothing"}, 1, "map_overview"},
   };
   for (const Case& c : cases) {
     const ProgramResult result = runProgram(c.arguments);
