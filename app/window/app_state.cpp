@@ -1,0 +1,367 @@
+#include "app/window/app_state.h"
+
+#include <algorithm>
+
+#include "app/assets.h"
+#include "core/attention/attention_map.h"
+#include "core/attention/forward.h"
+#include "core/attention/telling_heads.h"
+
+namespace headscope::app {
+namespace {
+
+constexpr int kTypingRest_ms = 120;
+constexpr size_t kMostUndo = 200;
+constexpr int64_t kNextTokens = 10;
+/// Key scores are computed unasked up to this many entries of all maps together (about a second of work).
+constexpr int64_t kKeyScoresUnasked = 60'000'000;
+
+}  // namespace
+
+QString describe(const core::Error& error) {
+  QString text = QString::fromStdString(error.fault());
+  if (!error.where().empty()) text = QString::fromStdString(error.where()) + QStringLiteral(": ") + text;
+  if (!error.hint().empty()) text += QStringLiteral("; ") + QString::fromStdString(error.hint());
+  return text;
+}
+
+AppState::AppState(QObject* parent) : QObject(parent), jobs_(std::make_unique<JobRunner>(3)) {
+  const char* const standard[kMostPanes] = {"head_grid", "attention_map", "token_flow", "neuron"};
+  for (int i = 0; i < kMostPanes; ++i) panes_[static_cast<size_t>(i)].view = standard[i];
+  hover_.layer = hover_.head = -1;
+  typing_.setSingleShot(true);
+  typing_.setInterval(kTypingRest_ms);
+  connect(&typing_, &QTimer::timeout, this, &AppState::runPrompt);
+}
+
+AppState::~AppState() = default;
+
+void AppState::start(const StartOptions& options) {
+  device_ = options.device;
+  strength_ = options.strength;
+  promptText_ = QString::fromStdString(options.prompt);
+  Q_EMIT promptReplaced();
+  jobs_->submit(
+      "backend", "Choosing the device",
+      [this, device = device_](core::Job&) -> JobRunner::Delivery {
+        auto backend = core::openBackend(device);
+        return [this, backend] {
+          backend_ = backend;
+          Q_EMIT modelChanged();
+          runPrompt();
+        };
+      },
+      [this](const core::Error& e) { report(e); });
+  openModel(QString::fromStdString(options.model), QString::fromStdString(options.adapter));
+}
+
+int64_t AppState::layers() const { return opened_.model ? opened_.model->spec().layers : 0; }
+int64_t AppState::heads() const { return opened_.model ? opened_.model->spec().heads : 0; }
+
+views::ViewInput AppState::viewInput(int pane) const {
+  return {opened_.model, trace_, baseTrace_, scores_, selection_, panes_[static_cast<size_t>(pane)].options};
+}
+
+core::Session AppState::session() const {
+  core::Session session;
+  session.model = opened_.source;
+  session.adapter = opened_.adapterSource;
+  session.strength = strength_;
+  session.prompt = promptText_.toStdString();
+  for (int i = 0; i < paneCount_; ++i) session.panes.push_back(pane(i));
+  session.selection = selection_;
+  session.theme = theme_.isDark ? "dark" : "light";
+  return session;
+}
+
+// ---- model and prompt
+
+void AppState::openModel(const QString& source, const QString& adapter) {
+  jobs_->submit(
+      "model", "Opening " + source.toStdString(),
+      [this, source = source.toStdString(), adapter = adapter.toStdString(), strength = strength_](core::Job& job) -> JobRunner::Delivery {
+        auto opened = std::make_shared<OpenedModel>(openModelFiles(source, adapter, strength, job));
+        return [this, opened] { takeModel(std::move(*opened)); };
+      },
+      [this](const core::Error& e) { report(e); });
+}
+
+void AppState::openAdapter(const QString& folder) {
+  if (!opened_.model) return;
+  jobs_->submit(
+      "model", "Opening the adapter",
+      [this, opened = opened_, folder = folder.toStdString(), strength = strength_](core::Job& job) -> JobRunner::Delivery {
+        auto changed = std::make_shared<OpenedModel>(withAdapter(opened, folder, strength, job));
+        return [this, changed] { takeModel(std::move(*changed)); };
+      },
+      [this](const core::Error& e) { report(e); });
+}
+
+void AppState::setStrength(double strength) {
+  if (strength == strength_) return;
+  strength_ = strength;
+  if (!opened_.adapterSource.empty()) openAdapter(QString::fromStdString(opened_.adapterSource));
+}
+
+void AppState::takeModel(OpenedModel opened) {
+  const bool isSameBase = opened_.base == opened.base;
+  opened_ = std::move(opened);
+  ++modelNumber_;
+  if (!isSameBase) {
+    trace_.reset(), baseTrace_.reset(), scores_.reset();
+    nextTokens_.clear();
+    past_.clear(), future_.clear();
+    rowWeightsOf_.reset();
+    selection_.brushed.clear();
+    Q_EMIT traceChanged();
+    Q_EMIT scoresChanged();
+  }
+  clampSelection();
+  Q_EMIT modelChanged();
+  for (const std::string& note : opened_.model->spec().notes) say(QString::fromStdString(note));
+  runPrompt();
+}
+
+void AppState::setPrompt(const QString& text, bool isTyped) {
+  QString kept = text;
+  if (kept.size() > kMostCharacters) {
+    kept.truncate(kMostCharacters);
+    say(tr("The text was cut to its first %L1 of %L2 characters").arg(kMostCharacters).arg(text.size()));
+  }
+  if (kept == promptText_) return;
+  promptText_ = kept;
+  if (!isTyped) Q_EMIT promptReplaced();
+  jobs_->cancel("forward");
+  typing_.start();
+}
+
+void AppState::runPrompt() {
+  if (!opened_.model || !backend_) return;
+  if (promptText_.isEmpty()) {
+    jobs_->cancel("forward");
+    takeTrace(nullptr);
+    return;
+  }
+  jobs_->submit(
+      "forward", "Forward pass",
+      [this, opened = opened_, text = promptText_.toStdString(), backend = backend_](core::Job& job) -> JobRunner::Delivery {
+        const auto prompt = promptOf(opened, text, job);
+        auto trace = core::runForward(opened.model, prompt, backend, {}, job);
+        return [this, trace] { takeTrace(trace); };
+      },
+      [this](const core::Error& e) {
+        takeTrace(nullptr);
+        report(e);
+      });
+}
+
+void AppState::takeTrace(std::shared_ptr<const core::Trace> trace) {
+  const bool wasAtEnd = !trace_ || selection_.query < 0 || selection_.query == trace_->count() - 1;
+  trace_ = std::move(trace);
+  ++traceNumber_;
+  baseTrace_.reset(), scores_.reset();
+  nextTokens_.clear();
+  rowWeightsOf_.reset();
+  if (trace_ && wasAtEnd) selection_.query = trace_->count() - 1, selection_.key = -1;
+  clampSelection();
+  Q_EMIT traceChanged();
+  Q_EMIT selectionChanged();
+  if (!trace_) {
+    Q_EMIT scoresChanged();
+    return;
+  }
+  for (const std::string& note : trace_->prompt().notes) say(QString::fromStdString(note));
+  runScores(false);
+  runNextTokens();
+  if (!opened_.adapterSource.empty()) runBaseline();
+}
+
+void AppState::runBaseline() {
+  jobs_->submit(
+      "baseline", "The same without the adapter",
+      [this, model = opened_.base, prompt = trace_->sharedPrompt(), backend = backend_](core::Job& job) -> JobRunner::Delivery {
+        auto trace = core::runForward(model, prompt, backend, {}, job);
+        return [this, trace] {
+          baseTrace_ = trace;
+          ++traceNumber_;
+          Q_EMIT traceChanged();
+        };
+      },
+      [this](const core::Error& e) { report(e); });
+}
+
+void AppState::runScores(bool withKeys) {
+  jobs_->submit(
+      withKeys ? "key scores" : "scores", withKeys ? "Keys needed by each head" : "Head scores",
+      [this, trace = trace_, withKeys](core::Job& job) -> JobRunner::Delivery {
+        auto scores = std::make_shared<const core::HeadScores>(core::headScores(*trace, withKeys, job));
+        return [this, scores, trace, withKeys] {
+          if (trace != trace_) return;
+          scores_ = scores;
+          if (!isHeadChosen_) {
+            const core::HeadRef first = core::firstHeadToShow(*scores);
+            selection_.layer = first.layer, selection_.head = first.head;
+            isHeadChosen_ = true;
+            Q_EMIT selectionChanged();
+          }
+          Q_EMIT scoresChanged();
+          if (!withKeys && trace->count() * trace->count() * layers() * heads() <= kKeyScoresUnasked) runScores(true);
+        };
+      },
+      [this](const core::Error& e) { report(e); });
+}
+
+void AppState::wantKeyScores() {
+  if (!trace_ || (scores_ && scores_->has("keys.0.9")) || jobs_->isActive("key scores")) return;
+  runScores(true);
+}
+
+void AppState::runNextTokens() {
+  if (!trace_ || !trace_->hasLogits() || selection_.query < 0) return;
+  jobs_->submit(
+      "next token", "Next token",
+      [this, trace = trace_, query = selection_.query](core::Job& job) -> JobRunner::Delivery {
+        auto next = trace->nextTokens(query, kNextTokens, job);
+        return [this, next] {
+          nextTokens_ = next;
+          Q_EMIT nextTokensChanged();
+        };
+      },
+      [this](const core::Error& e) { report(e); });
+}
+
+const std::vector<float>& AppState::rowWeights() {
+  const core::Selection& s = selection_;
+  const bool isThere = trace_ && s.query >= 0 && s.query < trace_->count() && s.layer < trace_->layersRun();
+  if (!isThere) {
+    rowWeights_.clear();
+    rowWeightsOf_.reset();
+  } else if (const std::array<int64_t, 3> wanted{s.layer, s.head, s.query}; rowWeightsOf_ != wanted) {
+    rowWeights_ = core::AttentionMap(trace_, s.ref()).row(s.query);
+    rowWeightsOf_ = wanted;
+  }
+  return rowWeights_;
+}
+
+void AppState::stopJobs() { jobs_->cancelAll(); }
+void AppState::report(const core::Error& error) { Q_EMIT noticed({Notice::Kind::Error, describe(error)}); }
+
+// ---- selection
+
+void AppState::clampSelection() {
+  const auto clamped = [](int64_t v, int64_t count, int64_t low) { return std::clamp<int64_t>(v, low, std::max<int64_t>(low, count - 1)); };
+  selection_.layer = clamped(selection_.layer, layers(), 0);
+  selection_.head = clamped(selection_.head, heads(), 0);
+  const int64_t count = trace_ ? trace_->count() : 0;
+  if (!trace_) return;
+  selection_.query = clamped(selection_.query, count, -1);
+  selection_.key = clamped(selection_.key, count, -1);
+}
+
+void AppState::select(const core::Selection& selection, bool isUndoable) {
+  const core::Selection before = selection_;
+  selection_ = selection;
+  clampSelection();
+  if (selection_ == before) return;
+  isHeadChosen_ = true;
+  if (isUndoable) {
+    past_.push_back(before);
+    if (past_.size() > kMostUndo) past_.erase(past_.begin());
+    future_.clear();
+  }
+  if (selection_.query != before.query) runNextTokens();
+  Q_EMIT selectionChanged();
+}
+
+void AppState::moveHead(int layerStep, int headStep) {
+  if (!opened_.model) return;
+  core::Selection next = selection_;
+  next.layer = std::clamp<int64_t>(next.layer + layerStep, 0, layers() - 1);
+  next.head = std::clamp<int64_t>(next.head + headStep, 0, heads() - 1);
+  next.brushed.clear();
+  select(next);
+}
+
+void AppState::moveQuery(int tokens) {
+  if (!trace_) return;
+  core::Selection next = selection_;
+  next.query = std::clamp<int64_t>(next.query + tokens, 0, trace_->count() - 1);
+  select(next);
+}
+
+void AppState::setHover(const core::Selection& hover) {
+  if (hover == hover_) return;
+  hover_ = hover;
+  Q_EMIT hoverChanged();
+}
+
+void AppState::undo() {
+  if (past_.empty()) return;
+  future_.push_back(selection_);
+  const core::Selection back = past_.back();
+  past_.pop_back();
+  select(back, false);
+}
+
+void AppState::redo() {
+  if (future_.empty()) return;
+  past_.push_back(selection_);
+  const core::Selection forth = future_.back();
+  future_.pop_back();
+  select(forth, false);
+}
+
+// ---- panes and sessions
+
+void AppState::setPaneCount(int count) {
+  paneCount_ = count == 1 || count == 4 ? count : 2;
+  focusedPane_ = std::min(focusedPane_, paneCount_ - 1);
+  maximisedPane_ = -1;
+  Q_EMIT panesChanged();
+}
+
+void AppState::focusPane(int index) {
+  if (index == focusedPane_) return;
+  focusedPane_ = std::clamp(index, 0, paneCount_ - 1);
+  Q_EMIT panesChanged();
+}
+
+void AppState::toggleMaximised(int index) {
+  maximisedPane_ = maximisedPane_ == index ? -1 : index;
+  focusedPane_ = index;
+  Q_EMIT panesChanged();
+}
+
+void AppState::setView(int index, const std::string& view) {
+  core::PaneState& pane = panes_[static_cast<size_t>(index)];
+  if (pane.view != view) pane = {view, {}};
+  Q_EMIT panesChanged();
+}
+
+void AppState::setOptions(int index, const core::ViewOptions& options) {
+  panes_[static_cast<size_t>(index)].options = options;
+  if (options.sortBy.rfind("keys", 0) == 0 || options.sortBy.rfind("weighted_keys", 0) == 0) wantKeyScores();
+  Q_EMIT panesChanged();
+}
+
+void AppState::applySession(const core::Session& session) {
+  strength_ = session.strength;
+  for (size_t i = 0; i < session.panes.size() && i < panes_.size(); ++i) panes_[i] = session.panes[i];
+  paneCount_ = session.panes.size() > 2 ? 4 : std::max<int>(1, static_cast<int>(session.panes.size()));
+  focusedPane_ = 0, maximisedPane_ = -1;
+  selection_ = session.selection;
+  isHeadChosen_ = true;
+  past_.clear(), future_.clear();
+  promptText_ = QString::fromStdString(session.prompt).left(kMostCharacters);
+  Q_EMIT promptReplaced();
+  Q_EMIT panesChanged();
+  Q_EMIT selectionChanged();
+  openModel(QString::fromStdString(session.model), QString::fromStdString(session.adapter));
+}
+
+void AppState::setTheme(const views::Theme& theme) {
+  theme_ = theme;
+  Q_EMIT themeChanged();
+}
+
+}  // namespace headscope::app

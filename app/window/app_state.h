@@ -1,0 +1,142 @@
+#pragma once
+// AppState: owns what the window shows: model, prompt, its run and scores, selection with undo, panes, theme, jobs. Widgets get
+// a reference, read it, and listen to its signals; nobody else changes it. Everything heavy goes through its JobRunner, so no
+// member blocks. Text typed is run when it rested for a moment; a run under way is cancelled by newer text.
+#include <QObject>
+#include <QString>
+#include <QTimer>
+#include <array>
+#include <memory>
+#include <optional>
+
+#include "app/window/job_runner.h"
+#include "app/window/pipeline.h"
+#include "core/session/session.h"
+#include "views/theme.h"
+#include "views/view.h"
+
+namespace headscope::app {
+
+struct StartOptions {
+  std::string model = "tales", adapter, prompt, device = "auto", session;
+  double strength = 1.0;
+  bool hasModel = false, hasPrompt = false;  // given, not the standard ones
+};
+
+struct Notice {
+  enum class Kind { Information, Error } kind = Kind::Information;
+  QString text;
+};
+
+class AppState : public QObject {
+  Q_OBJECT
+ public:
+  static constexpr int kMostPanes = 4;
+  static constexpr int kMostCharacters = 65536;  // of a prompt typed or pasted
+
+  explicit AppState(QObject* parent = nullptr);
+  ~AppState() override;
+  /// Chooses the device and opens the first model and prompt, all in jobs.
+  void start(const StartOptions& options);
+
+  // What there is. Pointers are null until their job is done
+  const OpenedModel& opened() const { return opened_; }
+  std::shared_ptr<const core::Trace> trace() const { return trace_; }
+  std::shared_ptr<const core::Trace> baseTrace() const { return baseTrace_; }
+  std::shared_ptr<const core::HeadScores> scores() const { return scores_; }
+  std::shared_ptr<const core::Backend> backend() const { return backend_; }
+  const std::vector<core::NextToken>& nextTokens() const { return nextTokens_; }
+  /// Weights of the selected head's row at the selected query, [N]; empty without.
+  const std::vector<float>& rowWeights();
+  const core::Selection& selection() const { return selection_; }
+  const core::Selection& hover() const { return hover_; }
+  const QString& promptText() const { return promptText_; }
+  double strength() const { return strength_; }
+  uint64_t traceNumber() const { return traceNumber_; }  // grows with every run; part of the views' data keys
+  uint64_t modelNumber() const { return modelNumber_; }
+  JobRunner& jobs() { return *jobs_; }
+  views::ViewInput viewInput(int pane) const;
+  core::Session session() const;
+  int64_t layers() const;
+  int64_t heads() const;
+
+  // Panes
+  int paneCount() const { return paneCount_; }
+  int focusedPane() const { return focusedPane_; }
+  int maximisedPane() const { return maximisedPane_; }
+  const core::PaneState& pane(int index) const { return panes_[static_cast<size_t>(index)]; }
+  void setPaneCount(int count);
+  void focusPane(int index);
+  void toggleMaximised(int index);
+  void setView(int index, const std::string& view);
+  void setOptions(int index, const core::ViewOptions& options);
+
+  // Doing
+  void openModel(const QString& source, const QString& adapter = {});
+  void openAdapter(const QString& folder);
+  void setStrength(double strength);
+  void setPrompt(const QString& text, bool isTyped);
+  void applySession(const core::Session& session);
+  void select(const core::Selection& selection, bool isUndoable = true);
+  void moveHead(int layers, int heads);
+  void moveQuery(int tokens);
+  void setHover(const core::Selection& hover);
+  void undo();
+  void redo();
+  bool canUndo() const { return !past_.empty(); }
+  bool canRedo() const { return !future_.empty(); }
+  /// Scores that need a selection in every row, when somebody asks for them.
+  void wantKeyScores();
+  void stopJobs();
+  void say(const QString& text) { Q_EMIT noticed({Notice::Kind::Information, text}); }
+  void report(const core::Error& error);
+
+  const views::Theme& theme() const { return theme_; }
+  void setTheme(const views::Theme& theme);
+
+ Q_SIGNALS:
+  void modelChanged();
+  void promptReplaced();  // by something else than typing: the editor must follow
+  void traceChanged();
+  void scoresChanged();
+  void nextTokensChanged();
+  void selectionChanged();
+  void hoverChanged();
+  void panesChanged();
+  void themeChanged();
+  void noticed(const headscope::app::Notice& notice);
+
+ private:
+  void takeModel(OpenedModel opened);
+  void runPrompt();
+  void takeTrace(std::shared_ptr<const core::Trace> trace);
+  void runBaseline();
+  void runScores(bool withKeys);
+  void runNextTokens();
+  void clampSelection();
+
+  std::unique_ptr<JobRunner> jobs_;
+  std::shared_ptr<core::Backend> backend_;
+  std::string device_ = "auto";
+  OpenedModel opened_;
+  std::shared_ptr<const core::Trace> trace_, baseTrace_;
+  std::shared_ptr<const core::HeadScores> scores_;
+  std::vector<core::NextToken> nextTokens_;
+  std::vector<float> rowWeights_;
+  std::optional<std::array<int64_t, 3>> rowWeightsOf_;  // layer, head, query
+  QString promptText_;
+  double strength_ = 1.0;
+  core::Selection selection_, hover_;
+  std::vector<core::Selection> past_, future_;
+  bool isHeadChosen_ = false;  // by a person or a session: scores no longer choose it
+  std::array<core::PaneState, kMostPanes> panes_;
+  int paneCount_ = 2, focusedPane_ = 1, maximisedPane_ = -1;
+  uint64_t traceNumber_ = 0, modelNumber_ = 0;
+  views::Theme theme_ = views::lightTheme();
+  QTimer typing_;
+};
+
+/// "what (where): hint", for people.
+QString describe(const core::Error& error);
+
+}  // namespace headscope::app

@@ -1,0 +1,239 @@
+#include "app/window/main_window.h"
+
+#include <QApplication>
+#include <QCloseEvent>
+#include <QDockWidget>
+#include <QDragEnterEvent>
+#include <QLabel>
+#include <QLineEdit>
+#include <QMimeData>
+#include <QStatusBar>
+#include <QTableView>
+#include <QUrl>
+#include <QVBoxLayout>
+
+#include "app/sinks/qt_fonts.h"
+#include "app/window/command_palette.h"
+#include "app/window/font_files.h"
+#include "app/window/head_table.h"
+#include "app/window/inspector.h"
+#include "app/window/model_card.h"
+#include "app/window/notice_bar.h"
+#include "app/window/prompt_panel.h"
+#include "app/window/status_strip.h"
+#include "app/window/theme_style.h"
+
+namespace headscope::app {
+
+MainWindow::MainWindow(const StartOptions& options)
+    : settings_(QStringLiteral("headscope"), QStringLiteral("headscope")),
+      systemPalette_(QApplication::palette()),
+      state_(std::make_unique<AppState>()),
+      measure_(std::make_unique<QtTextMeasure>()) {
+  setWindowTitle(QStringLiteral("Headscope"));
+  setObjectName("main");
+  setAcceptDrops(true);
+  setDockOptions(QMainWindow::AnimatedDocks);
+  board_ = std::make_unique<PaneBoard>(
+      *state_, *measure_, [this] { repaintCanvas(); }, [this](int pane) { exportPane(pane); });
+  themeChoice_ = static_cast<ThemeChoice>(std::clamp(settings_.value("theme", 0).toInt(), 0, 2));
+  const bool isDark = themeChoice_ == ThemeChoice::Dark || (themeChoice_ == ThemeChoice::System && isSystemDark(systemPalette_));
+  state_->setTheme(isDark ? views::darkTheme() : views::lightTheme());
+  buildCentre();
+  buildDocks();
+  buildMenus();
+  applyTheme();
+  restore();
+  connect(state_.get(), &AppState::modelChanged, this, [this] {
+    const auto& opened = state_->opened();
+    if (opened.model) setWindowTitle(QStringLiteral("%1 – Headscope").arg(QString::fromStdString(opened.model->name())));
+  });
+  const auto repaint = [this] { repaintCanvas(); };
+  connect(state_.get(), &AppState::modelChanged, this, repaint);
+  connect(state_.get(), &AppState::traceChanged, this, repaint);
+  connect(state_.get(), &AppState::scoresChanged, this, repaint);
+  connect(state_.get(), &AppState::selectionChanged, this, repaint);
+  connect(state_.get(), &AppState::hoverChanged, this, repaint);
+  connect(state_.get(), &AppState::panesChanged, this, repaint);
+  connect(state_.get(), &AppState::traceChanged, this, [this] {
+    if (state_->trace()) notices_->dismissErrors();
+  });
+  // While a pane's data is on its way the bar over it moves.
+  auto* ticking = new QTimer(this);
+  ticking->setInterval(60);
+  connect(ticking, &QTimer::timeout, this, repaint);
+  connect(&state_->jobs(), &JobRunner::changed, this, [this, ticking] { state_->jobs().isIdle() ? ticking->stop() : ticking->start(); });
+  state_->start(options);
+}
+
+MainWindow::~MainWindow() {
+  // Widgets read the state until they are gone, so they go first; nobody listens to it any more.
+  state_->jobs().disconnect();
+  state_->disconnect();
+  state_->jobs().cancelAll();
+  canvas_ = nullptr;
+  delete centralWidget();
+  delete leftDock_;
+  delete rightDock_;
+  delete statusBar();
+}
+
+void MainWindow::buildCentre() {
+  auto* centre = new QWidget;
+  centre->setObjectName("paper");
+  centre->setAttribute(Qt::WA_StyledBackground);
+  centre_ = new QVBoxLayout(centre);
+  centre_->setContentsMargins(0, 0, 0, 0);
+  centre_->setSpacing(0);
+  notices_ = new NoticeBar(*state_);
+  promptPanel_ = new PromptPanel(*state_);
+  canvas_ = new Canvas(*board_, findFontFiles());
+  centre_->addWidget(promptPanel_);
+  centre_->addWidget(notices_);
+  centre_->addWidget(canvas_, 1);
+  connect(canvas_, &Canvas::unsupported, this, &MainWindow::replaceCanvas, Qt::QueuedConnection);
+  setCentralWidget(centre);
+}
+
+void MainWindow::buildDocks() {
+  const views::ShellMeasures measures;
+  const auto dock = [&](const char* name, const QString& title, QWidget* content, Qt::DockWidgetArea area, double width) {
+    auto* made = new QDockWidget(title, this);
+    made->setObjectName(QLatin1String(name));
+    made->setTitleBarWidget(new QWidget);  // the panels have headings of their own
+    made->setFeatures(QDockWidget::DockWidgetClosable);
+    made->setWidget(content);
+    content->setMinimumWidth(160);
+    addDockWidget(area, made);
+    resizeDocks({made}, {static_cast<int>(width)}, Qt::Horizontal);
+    return made;
+  };
+  auto* left = new QWidget;
+  auto* column = new QVBoxLayout(left);
+  column->setContentsMargins(0, 0, 0, 0);
+  column->setSpacing(0);
+  modelCard_ = new ModelCard(*state_);
+  headPanel_ = new HeadPanel(*state_);
+  auto* rule = new QFrame;
+  rule->setObjectName("rule");
+  rule->setFixedHeight(1);
+  column->addWidget(modelCard_);
+  column->addWidget(rule);
+  column->addWidget(headPanel_, 1);
+  leftDock_ = dock("leftDock", tr("Model and heads"), left, Qt::LeftDockWidgetArea, measures.leftDock);
+  inspector_ = new Inspector(*state_);
+  rightDock_ = dock("rightDock", tr("Inspector"), inspector_, Qt::RightDockWidgetArea, measures.rightDock);
+  status_ = new StatusStrip(*state_);
+  statusBar()->setSizeGripEnabled(false);
+  statusBar()->setContentsMargins(0, 0, 0, 0);
+  statusBar()->addWidget(status_, 1);
+}
+
+void MainWindow::applyTheme() {
+  const views::Theme& theme = state_->theme();
+  qApp->setPalette(paletteOf(theme));
+  const QString rules =
+      QStringLiteral(
+          "#rule { background: %1; } QStatusBar { background: %2; border-top: 1px solid %1; } QStatusBar::item { border: none; }")
+          .arg(toQt(theme.line).name(), toQt(theme.panel).name());
+  qApp->setStyleSheet(styleSheetOf(theme) + rules);
+  repaintCanvas();
+}
+
+void MainWindow::chooseTheme(ThemeChoice choice) {
+  themeChoice_ = choice;
+  settings_.setValue("theme", static_cast<int>(choice));
+  const bool isDark = choice == ThemeChoice::Dark || (choice == ThemeChoice::System && isSystemDark(systemPalette_));
+  state_->setTheme(isDark ? views::darkTheme() : views::lightTheme());
+  applyTheme();
+}
+
+void MainWindow::restore() {
+  resize(1440, 900);
+  if (settings_.contains("geometry")) restoreGeometry(settings_.value("geometry").toByteArray());
+  if (settings_.contains("docks")) restoreState(settings_.value("docks").toByteArray());
+  views::WorkspaceSplits splits;
+  splits.column = settings_.value("splits/column", splits.column).toDouble();
+  splits.leftRow = settings_.value("splits/left", splits.leftRow).toDouble();
+  splits.rightRow = settings_.value("splits/right", splits.rightRow).toDouble();
+  for (double* f : {&splits.column, &splits.leftRow, &splits.rightRow}) *f = std::clamp(*f, 0.05, 0.95);
+  canvas_->setSplits(splits);
+  state_->setPaneCount(settings_.value("panes", 2).toInt());
+}
+
+void MainWindow::closeEvent(QCloseEvent* event) {
+  settings_.setValue("geometry", saveGeometry());
+  settings_.setValue("docks", saveState());
+  settings_.setValue("panes", state_->paneCount());
+  if (canvas_) {
+    const views::WorkspaceSplits splits = canvas_->splits();
+    settings_.setValue("splits/column", splits.column);
+    settings_.setValue("splits/left", splits.leftRow);
+    settings_.setValue("splits/right", splits.rightRow);
+  }
+  state_->jobs().cancelAll();
+  event->accept();
+}
+
+void MainWindow::changeEvent(QEvent* event) {
+  if (event->type() == QEvent::ThemeChange && themeChoice_ == ThemeChoice::System) chooseTheme(ThemeChoice::System);
+  QMainWindow::changeEvent(event);
+}
+
+void MainWindow::replaceCanvas(const QString& reason) {
+  if (!canvas_) return;
+  auto* label = new QLabel(
+      tr("The pictures can't be shown here: %1.\nThe command line works without: headscope render, attend, heads, spectra.").arg(reason));
+  label->setObjectName("noOpenGl");
+  label->setAlignment(Qt::AlignCenter);
+  label->setWordWrap(true);
+  label->setTextInteractionFlags(Qt::TextSelectableByMouse);
+  centre_->replaceWidget(canvas_, label);
+  canvas_->hide();
+  canvas_->deleteLater();  // its OpenGL objects were released when the reason came, or never made
+  canvas_ = nullptr;
+}
+
+void MainWindow::repaintCanvas() {
+  if (canvas_) canvas_->update();
+}
+
+void MainWindow::dragEnterEvent(QDragEnterEvent* event) {
+  if (event->mimeData()->hasUrls()) event->acceptProposedAction();
+}
+
+void MainWindow::dropEvent(QDropEvent* event) {
+  for (const QUrl& url : event->mimeData()->urls()) {
+    if (url.isLocalFile()) {
+      openPath(url.toLocalFile());
+      event->acceptProposedAction();
+      return;
+    }
+  }
+  state_->say(tr("Only files and folders of this machine can be opened"));
+}
+
+void MainWindow::leaveFocus() {
+  if (QWidget* focus = focusWidget()) focus->clearFocus();
+  if (canvas_) canvas_->setFocus();
+}
+
+void MainWindow::showPalette() {
+  CommandPalette palette(commands_, this);
+  palette.exec();
+}
+
+void MainWindow::findHead() {
+  leftDock_->show();
+  headPanel_->filter()->setFocus();
+  headPanel_->filter()->selectAll();
+}
+
+QAction* MainWindow::command(const QString& name) const {
+  for (QAction* action : commands_) {
+    if (action->objectName() == name) return action;
+  }
+  return nullptr;
+}
+
+}  // namespace headscope::app

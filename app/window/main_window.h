@@ -1,0 +1,101 @@
+#pragma once
+// MainWindow: the shell: menus, docks, prompt, canvas, status; wires widgets to AppState and remembers how it was left.
+#include <QMainWindow>
+#include <QSettings>
+#include <functional>
+#include <memory>
+
+#include "app/window/app_state.h"
+#include "app/window/canvas.h"
+#include "app/window/pane_board.h"
+
+class QDockWidget;
+class QVBoxLayout;
+
+namespace headscope::app {
+
+class HeadPanel;
+class Inspector;
+class ModelCard;
+class NoticeBar;
+class PromptPanel;
+class StatusStrip;
+struct ExportRequest;
+
+enum class ThemeChoice { System, Light, Dark };
+
+class MainWindow : public QMainWindow {
+  Q_OBJECT
+ public:
+  explicit MainWindow(const StartOptions& options);
+  ~MainWindow() override;
+
+  AppState& state() { return *state_; }
+  Canvas* canvas() { return canvas_; }  // null where OpenGL 3.3 is absent
+  PaneBoard& board() { return *board_; }
+  HeadPanel& headPanel() { return *headPanel_; }
+  PromptPanel& promptPanel() { return *promptPanel_; }
+  Inspector& inspector() { return *inspector_; }
+  StatusStrip& status() { return *status_; }
+  NoticeBar& notices() { return *notices_; }
+  ModelCard& modelCard() { return *modelCard_; }
+  QAction* command(const QString& name) const;  // by object name, null when unknown
+
+  void chooseTheme(ThemeChoice choice);
+  /// A folder with a model or an adapter, or a file that carries a session.
+  void openPath(const QString& path);
+  void openSession(const QString& path);
+  /// Asks how, then exportTo().
+  void exportPane(int pane);
+  void exportTo(int pane, const ExportRequest& request);
+  void showPalette();
+  void findHead();
+
+ protected:
+  void closeEvent(QCloseEvent* event) override;
+  void changeEvent(QEvent* event) override;
+  void dragEnterEvent(QDragEnterEvent* event) override;
+  void dropEvent(QDropEvent* event) override;
+
+ private:
+  void buildDocks();
+  void buildCentre();
+  void buildMenus();
+  void buildFileMenu();
+  void buildViewMenu();
+  QAction* add(QMenu* menu, const char* name, const QString& text, const QKeySequence& key, const QString& tip, std::function<void()> run);
+  void applyTheme();
+  void fillRecent();
+  void remember(const QString& path);
+  void restore();
+  void replaceCanvas(const QString& reason);
+  void repaintCanvas();
+  void leaveFocus();
+
+  QSettings settings_;
+  QPalette systemPalette_;
+  std::unique_ptr<AppState> state_;
+  std::unique_ptr<views::TextMeasure> measure_;
+  std::unique_ptr<PaneBoard> board_;
+  Canvas* canvas_ = nullptr;
+  QVBoxLayout* centre_ = nullptr;
+  QDockWidget *leftDock_ = nullptr, *rightDock_ = nullptr;
+  HeadPanel* headPanel_ = nullptr;
+  PromptPanel* promptPanel_ = nullptr;
+  Inspector* inspector_ = nullptr;
+  StatusStrip* status_ = nullptr;
+  NoticeBar* notices_ = nullptr;
+  ModelCard* modelCard_ = nullptr;
+  QMenu* recent_ = nullptr;
+  QList<QAction*> commands_;
+  ThemeChoice themeChoice_ = ThemeChoice::System;
+};
+
+/// What must be set before the QApplication (contexts shared, OpenGL 3.3 core by default), and after it (style, type).
+void prepareQt();
+void dressApplication();
+
+/// Opens the window and runs it until it is closed. Exit code of the program.
+int runWindow(int argc, char** argv, const StartOptions& options);
+
+}  // namespace headscope::app

@@ -1,0 +1,107 @@
+// Opening and exporting: what a dropped or chosen path is, and saving a pane's picture.
+#include <QFileInfo>
+
+#include "app/render.h"
+#include "app/sinks/figure_file.h"
+#include "app/sinks/figure_session.h"
+#include "app/window/export_dialog.h"
+#include "app/window/main_window.h"
+#include "core/base/error.h"
+#include "core/session/folder_hash.h"
+
+namespace headscope::app {
+namespace {
+
+/// Computes, draws and writes; runs in a job.
+void writeExport(const views::View& view, views::ViewInput input, core::Session session, const ExportRequest& request, core::Job& job) {
+  const std::string path = request.path.toStdString();
+  if (!request.isPanel) input.selection.brushed.clear();
+  if (QFileInfo(request.path).suffix().toLower() == QLatin1String("csv")) {
+    writeCsv(path, view.table(input, job));
+    return;
+  }
+  session.modelHash = core::folderHash(input.model->folder());
+  session.selection = input.selection;
+  session.figure = request.layout;
+  session.theme = request.isDark ? "dark" : "light";
+  const views::Figure figure = paperFigure(view, input, request.layout, request.isDark, job);
+  job.checkpoint();
+  writeFigure(path, figure, session, {request.dotsPerInch / 72});
+  if (request.hasCaption) writeCaption(path, figure, session);
+}
+
+/// "attention_map_1.5"
+QString fileNameFor(const views::View& view, const views::ViewInput& input) {
+  const auto name = view.name();
+  QString stem = QString::fromUtf8(name.data(), static_cast<qsizetype>(name.size())), subject;
+  for (const QChar c : QString::fromStdString(view.subject(input)).left(40)) {
+    if (!c.isLetterOrNumber() && c != '.') break;
+    subject += c;
+  }
+  return subject.isEmpty() ? stem : stem + '_' + subject;
+}
+
+}  // namespace
+
+void MainWindow::openPath(const QString& path) {
+  const QFileInfo info(path);
+  if (!info.exists()) {
+    state_->report(core::Error("there is no such file or folder", path.toStdString()));
+  } else if (!info.isDir()) {
+    openSession(path);
+  } else if (QFileInfo::exists(path + "/adapter_config.json") && !QFileInfo::exists(path + "/config.json")) {
+    if (!state_->opened().model) {
+      state_->report(core::Error("this is an adapter, and no model is open for it", path.toStdString(), "open its base model first"));
+      return;
+    }
+    state_->openAdapter(path);
+    remember(path);
+  } else {
+    state_->openModel(path);
+    remember(path);
+  }
+}
+
+void MainWindow::openSession(const QString& path) {
+  state_->jobs().submit(
+      "session", "Reading the session",
+      [this, path](core::Job&) -> JobRunner::Delivery {
+        const core::Session session = sessionFromFile(path.toStdString());
+        return [this, path, session] {
+          remember(path);
+          state_->applySession(session);
+        };
+      },
+      [this](const core::Error& e) { state_->report(e); });
+}
+
+void MainWindow::exportPane(int pane) {
+  const views::View* view = views::findView(state_->pane(pane).view);
+  const views::ViewInput input = state_->viewInput(pane);
+  if (!view || !input.model) {
+    state_->say(tr("There is nothing to export yet"));
+    return;
+  }
+  const QString name = fileNameFor(*view, input);
+  // After the frame that asked: a dialog must not run inside it.
+  QTimer::singleShot(0, this, [this, pane, name, heads = static_cast<int>(input.selection.brushed.size())] {
+    ExportDialog dialog(name, heads, settings_, this);
+    if (dialog.exec() == QDialog::Accepted) exportTo(pane, dialog.request());
+  });
+}
+
+void MainWindow::exportTo(int pane, const ExportRequest& request) {
+  const views::View* view = views::findView(state_->pane(pane).view);
+  if (!view) return;
+  core::Session session = state_->session();
+  session.panes = {state_->pane(pane)};
+  state_->jobs().submit(
+      "export", "Exporting " + request.path.toStdString(),
+      [this, view, request, session, input = state_->viewInput(pane)](core::Job& job) -> JobRunner::Delivery {
+        writeExport(*view, input, session, request, job);
+        return [this, request] { state_->say(tr("Saved %1").arg(request.path)); };
+      },
+      [this](const core::Error& e) { state_->report(e); });
+}
+
+}  // namespace headscope::app

@@ -1,0 +1,57 @@
+#pragma once
+// PaneBoard: between AppState and the canvas's Workspace: answers what each pane shows, and has the views' data computed in
+// jobs, one lane a pane, keyed by the view's dataKey, so that a frame never waits.
+#include <array>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "app/window/app_state.h"
+#include "views/panels/workspace.h"
+
+namespace headscope::app {
+
+class PaneBoard : public views::WorkspaceHost {
+ public:
+  PaneBoard(AppState& state, const views::TextMeasure& measure, std::function<void()> repaint, std::function<void(int)> exportPane)
+      : state_(state), measure_(measure), repaint_(std::move(repaint)), exportPane_(std::move(exportPane)) {}
+
+  int paneCount() const override { return state_.paneCount(); }
+  int maximised() const override { return state_.maximisedPane(); }
+  int focused() const override { return state_.focusedPane(); }
+  Pane pane(int index, views::Size size) override;
+  core::Selection hover() const override { return state_.hover(); }
+  const views::Theme& theme() const override { return state_.theme(); }
+  const views::TextMeasure& measure() const override { return measure_; }
+
+  void chooseView(int pane, const views::View& view) override { state_.setView(pane, std::string(view.name())); }
+  void changeOptions(int pane, const core::ViewOptions& options) override { state_.setOptions(pane, options); }
+  void select(const core::Selection& selection) override { state_.select(selection); }
+  void setHover(const core::Selection& hover) override { state_.setHover(hover); }
+  void focusPane(int pane) override { state_.focusPane(pane); }
+  void toggleMaximised(int pane) override { state_.toggleMaximised(pane); }
+  void exportPane(int pane) override { exportPane_(pane); }
+
+  /// True when every visible pane shows the data of its latest key. For tests and pictures of the window.
+  bool isSettled() const;
+
+ private:
+  struct Slot {
+    std::string view;    // whose data it is
+    std::string wanted;  // newest key asked for
+    std::string key;     // of data
+    std::string failed;  // key whose computation failed, not to be tried again
+    std::string fault;
+    std::shared_ptr<const views::ViewData> data;
+    std::shared_ptr<core::Job> job;
+  };
+  void request(int index, Slot& slot, const views::View& view, const views::ViewInput& input, views::Size size);
+
+  AppState& state_;
+  const views::TextMeasure& measure_;
+  std::function<void()> repaint_;
+  std::function<void(int)> exportPane_;
+  std::array<Slot, AppState::kMostPanes> slots_;
+};
+
+}  // namespace headscope::app

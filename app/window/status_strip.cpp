@@ -1,0 +1,123 @@
+#include "app/window/status_strip.h"
+
+#include <QHBoxLayout>
+#include <QLabel>
+#include <QProgressBar>
+#include <QToolButton>
+#include <cmath>
+
+#include "app/window/theme_style.h"
+#include "core/base/parallel.h"
+
+namespace headscope::app {
+namespace {
+constexpr int kTick_ms = 100;
+constexpr double kQuietFor = 0.15;  // seconds a job may take before it is mentioned
+}  // namespace
+
+StatusStrip::StatusStrip(AppState& state, QWidget* parent) : QWidget(parent), state_(state) {
+  setFixedHeight(static_cast<int>(views::ShellMeasures{}.statusBar));
+  auto* line = new QHBoxLayout(this);
+  line->setContentsMargins(16, 0, 16, 0);
+  line->setSpacing(12);
+  selection_ = new QLabel, backend_ = new QLabel, job_ = new QLabel, memory_ = new QLabel;
+  selection_->setToolTip(tr("What is selected: layer.head, query and key, counted from 0"));
+  memory_->setToolTip(tr("Time of the last forward pass, and memory that the program holds, mapped files included"));
+  progress_ = new QProgressBar;
+  progress_->setRange(0, 1000);
+  progress_->setTextVisible(false);
+  progress_->setFixedWidth(96);
+  stop_ = new QToolButton;
+  stop_->setObjectName("stop");
+  stop_->setText(tr("stop"));
+  stop_->setToolTip(tr("Stop what is being computed (Esc)"));
+  connect(stop_, &QToolButton::clicked, &state, &AppState::stopJobs);
+  line->addWidget(selection_, 1);
+  line->addWidget(backend_, 0, Qt::AlignCenter);
+  auto* right = new QHBoxLayout;
+  right->setSpacing(8);
+  right->addStretch();
+  for (QWidget* w :
+       {static_cast<QWidget*>(job_), static_cast<QWidget*>(progress_), static_cast<QWidget*>(stop_), static_cast<QWidget*>(memory_)})
+    right->addWidget(w);
+  line->addLayout(right, 1);
+  tick_.setInterval(kTick_ms);
+  connect(&tick_, &QTimer::timeout, this, &StatusStrip::showJobs);
+  connect(&state.jobs(), &JobRunner::changed, this, &StatusStrip::showJobs);
+  connect(&state, &AppState::selectionChanged, this, &StatusStrip::showSelection);
+  connect(&state, &AppState::traceChanged, this, &StatusStrip::showSelection);
+  connect(&state, &AppState::modelChanged, this, &StatusStrip::showBackend);
+  connect(&state, &AppState::themeChanged, this, &StatusStrip::applyTheme);
+  applyTheme();
+  showSelection();
+  showBackend();
+  showJobs();
+}
+
+void StatusStrip::applyTheme() {
+  const views::Theme& theme = state_.theme();
+  for (QLabel* label : {selection_, backend_, job_, memory_}) {
+    label->setFont(sansFont(theme.smallSize));
+    label->setStyleSheet(QStringLiteral("color: %1").arg(toQt(theme.inkSecond).name()));
+  }
+  stop_->setFont(sansFont(theme.smallSize));
+}
+
+void StatusStrip::showSelection() {
+  const core::Selection& s = state_.selection();
+  QString text;
+  if (state_.opened().model) text = QStringLiteral("%1.%2").arg(s.layer).arg(s.head);
+  if (state_.trace() && s.query >= 0) text += tr("   query %1").arg(s.query);
+  if (state_.trace() && s.key >= 0) text += tr("   key %1").arg(s.key);
+  if (s.brushed.size() > 1) text += tr("   %1 heads").arg(s.brushed.size());
+  selection_->setText(text);
+}
+
+void StatusStrip::showBackend() {
+  const auto backend = state_.backend();
+  if (!backend) {
+    backend_->clear();
+    return;
+  }
+  const QString name = backend->name() == "cpu" ? tr("CPU") : QString::fromStdString(backend->name()).toUpper();
+  QString text = QStringLiteral("%1, %2").arg(name, QString::fromStdString(backend->device()));
+  if (!backend->reason().empty()) text += QStringLiteral(" (%1)").arg(QString::fromStdString(backend->reason()));
+  backend_->setText(text);
+  backend_->setToolTip(tr("Where numbers are computed, and why there"));
+}
+
+QString StatusStrip::jobText() const { return job_->text(); }
+QString StatusStrip::selectionText() const { return selection_->text(); }
+
+void StatusStrip::showJobs() {
+  const auto jobs = state_.jobs().active();
+  const core::Job* shown = nullptr;
+  for (const auto& job : jobs) {
+    if (job->elapsedSeconds() > kQuietFor) {
+      shown = job.get();
+      break;
+    }
+  }
+  for (QWidget* w : {static_cast<QWidget*>(job_), static_cast<QWidget*>(progress_), static_cast<QWidget*>(stop_)})
+    w->setVisible(shown != nullptr);
+  if (shown) {
+    QString text = QString::fromStdString(shown->title());
+    if (const std::string stage = shown->stage(); !stage.empty()) text += ": " + QString::fromStdString(stage);
+    if (const double left = shown->remainingSeconds(); left >= 1) text += tr(", %1 s left").arg(std::ceil(left));
+    job_->setText(text);
+    progress_->setValue(static_cast<int>(shown->fraction() * 1000));
+  } else {
+    job_->clear();
+  }
+  QString right;
+  if (const auto trace = state_.trace())
+    right = tr("forward %1 ms   ").arg(trace->forwardSeconds() * 1000, 0, 'f', trace->forwardSeconds() < 0.01 ? 1 : 0);
+  memory_->setText(right + tr("%1 MB").arg(residentBytes() / 1'000'000));
+  if (jobs.empty()) {
+    tick_.stop();
+  } else if (!tick_.isActive()) {
+    tick_.start();
+  }
+}
+
+}  // namespace headscope::app

@@ -1,0 +1,187 @@
+#include "app/window/token_strip.h"
+
+#include <QHash>
+#include <QHelpEvent>
+#include <QMouseEvent>
+#include <QPaintEvent>
+#include <QPainter>
+#include <QToolTip>
+#include <algorithm>
+#include <cmath>
+
+#include "app/window/head_query.h"
+#include "app/window/theme_style.h"
+#include "views/color_ramp.h"
+#include "views/token_text.h"
+
+namespace headscope::app {
+namespace {
+constexpr int kEdge = 16, kRow = 24;
+constexpr float kPad = 3;
+}  // namespace
+
+TokenStrip::TokenStrip(AppState& state, QWidget* parent) : QWidget(parent), state_(state) {
+  setMouseTracking(true);
+  setObjectName("tokenStrip");
+  connect(&state, &AppState::traceChanged, this, &TokenStrip::relabel);
+  connect(&state, &AppState::selectionChanged, this, qOverload<>(&QWidget::update));
+  connect(&state, &AppState::hoverChanged, this, qOverload<>(&QWidget::update));
+  connect(&state, &AppState::themeChanged, this, qOverload<>(&QWidget::update));
+}
+
+void TokenStrip::relabel() {
+  chips_.clear();
+  if (const auto trace = state_.trace()) {
+    const QFontMetricsF metrics(monoFont(state_.theme().monoSize));
+    QHash<QString, float> widths;
+    chips_.reserve(trace->prompt().tokens.size());
+    for (const core::Token& token : trace->prompt().tokens) {
+      Chip chip;
+      chip.label = QString::fromStdString(views::tokenLabel(token));
+      auto found = widths.find(chip.label);
+      if (found == widths.end()) found = widths.insert(chip.label, static_cast<float>(metrics.horizontalAdvance(chip.label)));
+      chip.width = *found + 2 * kPad;
+      chips_.push_back(chip);
+    }
+  }
+  const int before = rows_;
+  layOut(width());
+  if (rows_ != before) Q_EMIT heightChanged();
+  updateGeometry();
+  update();
+}
+
+int TokenStrip::layOut(int width) {
+  const auto right = static_cast<float>(std::max(width - kEdge, kEdge + 40));
+  float x = kEdge - kPad;
+  int row = 0;
+  for (Chip& chip : chips_) {
+    if (x + chip.width > right && x > kEdge) x = kEdge - kPad, ++row;
+    chip.x = x;
+    chip.row = row;
+    x += chip.width;
+  }
+  rows_ = chips_.empty() ? 0 : row + 1;
+  return rows_;
+}
+
+int TokenStrip::heightForWidth(int) const { return std::max(1, rows_) * kRow; }
+
+void TokenStrip::resizeEvent(QResizeEvent*) {
+  const int before = rows_;
+  layOut(width());
+  if (rows_ != before) Q_EMIT heightChanged();
+}
+
+QRect TokenStrip::chipRect(int64_t token) const {
+  const Chip& chip = chips_[static_cast<size_t>(token)];
+  return QRectF(chip.x, chip.row * kRow, chip.width, kRow).toRect();
+}
+
+void TokenStrip::paintEvent(QPaintEvent* event) {
+  QPainter painter(this);
+  painter.setRenderHint(QPainter::Antialiasing);
+  const views::Theme& theme = state_.theme();
+  const auto trace = state_.trace();
+  if (!trace || chips_.size() != static_cast<size_t>(trace->count())) return;
+  const std::vector<float>& weights = state_.rowWeights();
+  const views::ColorRamp ramp = views::attentionRamp(theme);
+  const int64_t query = state_.selection().query;
+  const bool isCausal = trace->spec().isCausal;
+  painter.setFont(monoFont(theme.monoSize));
+  const int firstRow = event->rect().top() / kRow, lastRow = event->rect().bottom() / kRow;
+  auto first = std::lower_bound(chips_.begin(), chips_.end(), firstRow, [](const Chip& chip, int row) { return chip.row < row; });
+  for (; first != chips_.end() && first->row <= lastRow; ++first) {
+    const auto i = static_cast<int64_t>(first - chips_.begin());
+    const QRectF chip(first->x, first->row * kRow + 2, first->width, kRow - 4);
+    const core::Token& token = trace->prompt().tokens[static_cast<size_t>(i)];
+    views::Color ink = isCausal && query >= 0 && i > query ? theme.inkSecond : theme.ink;
+    painter.setPen(Qt::NoPen);
+    if (static_cast<size_t>(i) < weights.size() && weights[static_cast<size_t>(i)] > 5e-4f) {
+      const views::Color fill = ramp.at(0.85 * std::sqrt(std::min(1.0f, weights[static_cast<size_t>(i)])));
+      ink = views::inkOn(fill, theme);
+      painter.setBrush(toQt(fill));
+      painter.drawRoundedRect(chip.adjusted(0.5, 0, -0.5, 0), 3, 3);
+    } else if (token.isSpecial) {
+      ink = theme.specialInk;
+      painter.setBrush(toQt(theme.specialFill));
+      painter.drawRoundedRect(chip.adjusted(0.5, 0, -0.5, 0), 3, 3);
+    }
+    const bool isHovered = state_.hover().key == i || (state_.hover().query == i && state_.hover().key < 0);
+    if (isHovered) {
+      painter.setPen(QPen(toQt(theme.accent), 1));
+      painter.setBrush(Qt::NoBrush);
+      painter.drawRoundedRect(chip.adjusted(0.5, 0.5, -0.5, -0.5), 3, 3);
+    }
+    painter.setPen(toQt(ink));
+    painter.drawText(chip, Qt::AlignCenter, first->label);
+    if (i == query) painter.fillRect(QRectF(chip.left() + 1, chip.bottom(), chip.width() - 2, 2), toQt(theme.accent));
+  }
+}
+
+int64_t TokenStrip::tokenAt(QPoint at) const {
+  const int row = at.y() / kRow;
+  auto chip = std::lower_bound(chips_.begin(), chips_.end(), row, [](const Chip& c, int r) { return c.row < r; });
+  for (; chip != chips_.end() && chip->row == row; ++chip) {
+    if (static_cast<float>(at.x()) >= chip->x && static_cast<float>(at.x()) < chip->x + chip->width) return chip - chips_.begin();
+  }
+  return -1;
+}
+
+void TokenStrip::mouseMoveEvent(QMouseEvent* event) {
+  core::Selection hover;
+  hover.layer = hover.head = -1;
+  hover.key = tokenAt(event->position().toPoint());
+  state_.setHover(hover);
+  setCursor(hover.key >= 0 ? Qt::PointingHandCursor : Qt::ArrowCursor);
+}
+
+void TokenStrip::leaveEvent(QEvent*) {
+  core::Selection none;
+  none.layer = none.head = -1;
+  state_.setHover(none);
+}
+
+void TokenStrip::mousePressEvent(QMouseEvent* event) {
+  const int64_t token = tokenAt(event->position().toPoint());
+  if (token < 0 || event->button() != Qt::LeftButton) return;
+  core::Selection next = state_.selection();
+  // With Shift the key is chosen, as a map's column.
+  (event->modifiers() & Qt::ShiftModifier ? next.key : next.query) = token;
+  state_.select(next);
+}
+
+QString TokenStrip::tipOf(int64_t i) const {
+  const auto trace = state_.trace();
+  if (!trace || i >= trace->count()) return {};
+  const core::Token& token = trace->prompt().tokens[static_cast<size_t>(i)];
+  QString tip = tr("Token %1: id %2").arg(i).arg(token.id);
+  if (!token.piece.empty()) tip += tr(", piece %1").arg(QString::fromStdString(views::visibleText(token.piece)));
+  if (token.isSpecial) tip += tr(", special");
+  const std::vector<float>& weights = state_.rowWeights();
+  if (static_cast<size_t>(i) < weights.size()) {
+    const core::Selection& s = state_.selection();
+    tip += tr("\nHead %1.%2, query %3: weight %4")
+               .arg(s.layer)
+               .arg(s.head)
+               .arg(s.query)
+               .arg(static_cast<double>(weights[static_cast<size_t>(i)]), 0, 'g', 4);
+  }
+  return tip + tr("\nClick: query, Shift+click: key");
+}
+
+bool TokenStrip::event(QEvent* event) {
+  if (event->type() == QEvent::ToolTip) {
+    auto* help = static_cast<QHelpEvent*>(event);
+    const int64_t token = tokenAt(help->pos());
+    if (token < 0) {
+      QToolTip::hideText();
+    } else {
+      QToolTip::showText(help->globalPos(), tipOf(token).toHtmlEscaped().replace('\n', "<br>"), this);
+    }
+    return true;
+  }
+  return QWidget::event(event);
+}
+
+}  // namespace headscope::app
