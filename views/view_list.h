@@ -8,5 +8,11 @@ const View& headGridView();
 const View& attentionMapView();
 const View& tokenFlowView();
 const View& neuronView();
+const View& spectraView();
+const View& rankMapView();
+const View& compositionView();
+const View& loraView();
+const View& subspaceView();
+const View& wordsView();
 
 }  // namespace headscope::views

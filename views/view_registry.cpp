@@ -8,6 +8,12 @@ const std::vector<const View*>& allViews() {
       &attentionMapView(),
       &tokenFlowView(),
       &neuronView(),
+      &spectraView(),
+      &rankMapView(),
+      &compositionView(),
+      &loraView(),
+      &subspaceView(),
+      &wordsView(),
   };
   return views;
 }

@@ -14,6 +14,10 @@ const std::vector<core::Bench>& allBenches() {
       {"window_share", "a window of 512 at 8,192 tokens against its share of the causal pairs", core::benchWindowShare},
       {"linear_growth", "linear attention from 2,048 to 32,768 tokens", core::benchLinearGrowth},
       {"twelve_mechanisms", "errors and cost of twelve mechanisms on one head at 512 tokens", core::benchTwelveMechanisms},
+      {"spectra", "fused spectra of GPT-2 small and of 32 x 32 heads at d 4096", core::benchSpectra},
+      {"latent_spectra", "one DeepSeek-V3 layer from float8", core::benchLatentSpectra},
+      {"composition", "all pairs of GPT-2 small", core::benchComposition},
+      {"lora", "adapters of rank 64 at d 4096", core::benchLora},
   };
   return benches;
 }

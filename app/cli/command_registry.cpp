@@ -13,13 +13,18 @@ void declareComplexity(CLI::App& root, CommonFlags& common);
 void declareHeads(CLI::App& root, CommonFlags& common);
 void declareInfo(CLI::App& root, CommonFlags& common);
 void declareRender(CLI::App& root, CommonFlags& common);
+void declareSpectra(CLI::App& root, CommonFlags& common);
+void declareCompose(CLI::App& root, CommonFlags& common);
+void declareLora(CLI::App& root, CommonFlags& common);
+void declareSubspace(CLI::App& root, CommonFlags& common);
+void declareWords(CLI::App& root, CommonFlags& common);
 void declareTokenize(CLI::App& root, CommonFlags& common);
 void declareVariants(CLI::App& root, CommonFlags& common);
 
 const std::vector<DeclareCommand>& allCommands() {
   static const std::vector<DeclareCommand> commands = {
-      declareInfo,   declareTokenize, declareAttend,     declareHeads,  declareVariants,
-      declareBudget, declareCache,    declareComplexity, declareRender, declareBench,
+      declareInfo,   declareTokenize, declareAttend,  declareHeads,   declareVariants, declareBudget,   declareCache, declareComplexity,
+      declareRender, declareBench,    declareSpectra, declareCompose, declareLora,     declareSubspace, declareWords,
   };
   return commands;
 }

@@ -30,6 +30,10 @@ class MappedFile {
   size_t size_;
 };
 
+/// Takes the mapped pages inside `bytes` out of this process's memory; they are read again from the page cache when touched.
+/// For passes over files larger than the memory that a computation may hold.
+void releasePages(std::span<const std::byte> bytes);
+
 /// The whole file as text. Throws Error naming the file when it is absent, unreadable or longer than `limit` bytes.
 std::string readTextFile(const std::filesystem::path& path, uint64_t limit);
 

@@ -13,5 +13,10 @@ std::vector<BenchResult> benchMechanisms(BenchContext& context);
 std::vector<BenchResult> benchWindowShare(BenchContext& context);
 std::vector<BenchResult> benchLinearGrowth(BenchContext& context);
 std::vector<BenchResult> benchTwelveMechanisms(BenchContext& context);
+// weights_bench.cpp
+std::vector<BenchResult> benchSpectra(BenchContext& context);
+std::vector<BenchResult> benchLatentSpectra(BenchContext& context);
+std::vector<BenchResult> benchComposition(BenchContext& context);
+std::vector<BenchResult> benchLora(BenchContext& context);
 
 }  // namespace headscope::core

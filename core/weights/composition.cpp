@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <mutex>
 #include <numeric>
 #include <random>
@@ -123,7 +124,7 @@ TilePlan planTiles(const CompositionHeads& heads, const CompositionOptions& opti
   const double slots = static_cast<double>((L - 1) * H) * (sets + kKinds), threads = threadCount(),
                budget = static_cast<double>(options.memoryBytes);
   TilePlan plan;
-  plan.side = 128;
+  plan.side = 96;
   while (plan.side > 32 && slots * static_cast<double>(plan.side * plan.side) * 4 * threads > 0.25 * budget) plan.side -= 32;
   plan.side = std::min(plan.side, d);
   const double room = std::max(0.0, budget * 0.65 / (rows * 4));  // columns that fit
@@ -166,6 +167,38 @@ class TileSums {
   }
 
  private:
+  /// What one tile needs, kept from tile to tile: fresh pages cost as much as the products.
+  struct Buffers {
+    Matrix writers, readers;  // [slots, area], packed at the front
+    Matrix part;              // [earlier heads, readers of a group]
+  };
+  struct Borrowed {
+    Borrowed(TileSums& o, int64_t writers, int64_t readers) : owner(o) {
+      {
+        std::lock_guard lock(owner.mutex_);
+        if (!owner.spare_.empty()) {
+          buffers = std::move(owner.spare_.back());
+          owner.spare_.pop_back();
+        }
+      }
+      if (buffers) return;
+      const int64_t area = owner.plan_.side * owner.plan_.side, H = owner.heads_.heads();
+      buffers = std::make_unique<Buffers>(
+          Buffers{Matrix(writers, area), Matrix(readers, area), Matrix(H * owner.heads_.layers(), owner.group() * kKinds * H)});
+    }
+    ~Borrowed() {
+      std::lock_guard lock(owner.mutex_);
+      owner.spare_.push_back(std::move(buffers));
+    }
+    Borrowed(const Borrowed&) = delete;
+    Borrowed& operator=(const Borrowed&) = delete;
+    TileSums& owner;
+    std::unique_ptr<Buffers> buffers;
+  };
+
+  /// Later layers in groups, so that the products are wide enough.
+  int64_t group() const { return std::max<int64_t>(1, 96 / (kKinds * heads_.heads())); }
+
   /// All tiles between two strips; the upper triangle where they are one.
   void pair(const StripSet& a, const StripSet& b) {
     struct Tile {
@@ -187,22 +220,21 @@ class TileSums {
   void tile(const StripSet& a, const StripSet& b, int64_t row, int64_t col) {
     const int64_t rows = std::min(plan_.side, a.width - row), cols = std::min(plan_.side, b.width - col), area = rows * cols;
     const double weight = &a == &b && row == col ? 1.0 : 2.0;
-    Matrix writers(static_cast<int64_t>(a.writers.size()), area), readers(static_cast<int64_t>(a.readers.size()), area);
+    const Borrowed tiles(*this, static_cast<int64_t>(a.writers.size()), static_cast<int64_t>(a.readers.size()));
+    Matrix &writers = tiles.buffers->writers, &readers = tiles.buffers->readers;
     formTiles(a.writers, b.writers, row, rows, a.width, col, cols, b.width, writers, job_);
     formTiles(a.readers, b.readers, row, rows, a.width, col, cols, b.width, readers, job_);
-    // Later layers in groups, so that the products are wide enough; a group sees every layer before its last.
-    const int64_t H = heads_.heads(), L = heads_.layers(), group = std::max<int64_t>(1, 96 / (kKinds * H));
-    for (int64_t first = 1; first < L; first += group) {
-      const int64_t last = std::min(first + group, L), reader = (first - 1) * kKinds * H, count = (last - first) * kKinds * H;
+    const int64_t H = heads_.heads(), L = heads_.layers();
+    for (int64_t first = 1; first < L; first += group()) {  // a group sees every layer before its last
+      const int64_t last = std::min(first + group(), L), reader = (first - 1) * kKinds * H, count = (last - first) * kKinds * H;
       for (int64_t set = 0; set < sets_; ++set) {
         job_.checkpoint();
         const int64_t writer = set * (L - 1) * H, earlier = (last - 1) * H;
-        Matrix part(earlier, count);
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<int>(earlier), static_cast<int>(count), static_cast<int>(area),
-                    1.0F, writers.row(writer), static_cast<int>(area), readers.row(reader), static_cast<int>(area), 0.0F, part.data(),
-                    static_cast<int>(count));
+                    1.0F, writers.data() + writer * area, static_cast<int>(area), readers.data() + reader * area, static_cast<int>(area),
+                    0.0F, tiles.buffers->part.data(), static_cast<int>(count));
         std::lock_guard lock(mutex_);
-        sums_.add(writer, earlier, reader, count, part, weight);
+        sums_.add(writer, earlier, reader, count, tiles.buffers->part, weight);
       }
     }
     std::lock_guard lock(mutex_);
@@ -218,6 +250,7 @@ class TileSums {
   Job& job_;
   std::vector<int64_t> order_;
   std::mutex mutex_;
+  std::vector<std::unique_ptr<Buffers>> spare_;
   double doneArea_ = 0;
 };
 

@@ -94,6 +94,7 @@ void CompositionHeads::prepare(int64_t index, const Job& job) {
       },
       &job);
   for (const std::string& note : factors.notes()) notes_.push_back(note);
+  releaseAttention(model_.attention(index));
 }
 
 int64_t CompositionHeads::writerRows(int64_t layer) const {
@@ -116,6 +117,7 @@ CompositionHeads::Strip CompositionHeads::strip(int64_t index, int64_t first, in
   ModelAxis axis;
   axis.first = first, axis.count = count, axis.means = &layer.means, axis.outputOrder = order, axis.withUp = false;
   const HeadWeights w = headWeights(model_, index, fold_, MlaSplit::Heads, axis, &job);
+  releaseAttention(model_.attention(index));
   Matrix joint;  // [latentDown; ropeKey]
   if (w.latent) {
     joint = Matrix(w.latent->latentDown.rows() + w.latent->ropeKey.rows(), count);

@@ -120,6 +120,21 @@ DoubleMatrix gram(ConstMatrixView factor) {
   return g;
 }
 
+DoubleMatrix crossGram(ConstMatrixView a, ConstMatrixView b) {
+  DoubleMatrix g(a.rows, b.rows);
+  if (a.rows == 0 || b.rows == 0 || a.cols == 0) return g;
+  const int64_t most = std::min(kGramColumns, a.cols);
+  std::vector<double> wideA(static_cast<size_t>(a.rows * most)), wideB(static_cast<size_t>(b.rows * most));
+  for (int64_t first = 0; first < a.cols; first += kGramColumns) {
+    const int64_t count = std::min(kGramColumns, a.cols - first);
+    widen(a, first, count, wideA.data());
+    widen(b, first, count, wideB.data());
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, asInt(a.rows), asInt(b.rows), asInt(count), 1.0, wideA.data(), asInt(count),
+                wideB.data(), asInt(count), 1.0, g.data(), asInt(b.rows));
+  }
+  return g;
+}
+
 DoubleMatrix gramTiled(ConstMatrixView factor, const Job* job) {
   constexpr int64_t kTile = 256;
   const int64_t k = factor.rows, tiles = (k + kTile - 1) / kTile;

@@ -40,7 +40,9 @@ double frobeniusNorm(ConstMatrixView a);
 
 /// F F^T of F [k, m], accumulated in double: [k, k], symmetric. k^2 m operations.
 DoubleMatrix gram(ConstMatrixView factor);
-/// The same for large k (more than a few hundred rows), tiles split over the pool.
+/// A B^T of A [k, m], B [r, m], accumulated in double: [k, r].
+DoubleMatrix crossGram(ConstMatrixView a, ConstMatrixView b);
+/// gram() for large k (more than a few hundred rows), tiles split over the pool.
 DoubleMatrix gramTiled(ConstMatrixView factor, const Job* job);
 
 /// R upper triangular with R^T R = G, G symmetric positive semi-definite [k, k]. A semi-definite or noisy G is shifted by the

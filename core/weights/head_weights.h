@@ -78,8 +78,12 @@ struct HeadWeights {
 HeadWeights headWeights(const Model& model, int64_t layer, Fold fold, MlaSplit split = MlaSplit::Heads, const ModelAxis& axis = {},
                         const Job* job = nullptr);
 
-/// A linear map's weights decoded to [outputs, count] from input `first` on, adapter merged (terms, DoRA's row scale), rows split over the pool.
+/// A linear map's weights decoded to [outputs, count] from input `first` on, adapter merged (terms, DoRA's row scale), rows split over the
+/// pool.
 Matrix decodeLinear(const Linear& linear, int64_t first = 0, int64_t count = -1, const Job* job = nullptr);
+
+/// Takes one layer's attention tensors out of this process's memory (releasePages), after a pass over them.
+void releaseAttention(const AttentionWeights& attention);
 
 /// Fold::On where it is allowed, else Fold::Off.
 Fold defaultFold(const ModelSpec& spec);

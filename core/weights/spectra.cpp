@@ -188,6 +188,7 @@ void eachLayerSpectra(const Model& model, const SpectraOptions& options, const D
     }
     spectra = layerSpectra(model, layer, options, job);
     if (cache.isOn()) cache.write(key, packSpectra(spectra));
+    releaseAttention(model.attention(layer));
     done(std::move(spectra));
   }
   job.report(1.0);

@@ -1,0 +1,240 @@
+// headscope lora MODEL ADAPTER: what an adapter changed in every head.
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <ostream>
+
+#include "app/cli/inputs.h"
+#include "core/base/error.h"
+#include "core/base/files.h"
+#include "core/checkpoint/safetensors_writer.h"
+#include "core/weights/composition.h"
+#include "core/weights/lora.h"
+
+namespace headscope::app {
+namespace {
+
+using nlohmann::json;
+
+struct LoraFlags {
+  std::string model, adapter, out;
+  int64_t wholeWidth = 512;
+  int64_t edges = 200;
+};
+
+json numberOrNull(double v) { return std::isfinite(v) ? json(v) : json(nullptr); }
+
+json numbers(const std::vector<double>& values) {
+  json out = json::array();
+  for (const double v : values) out.push_back(numberOrNull(v));
+  return out;
+}
+
+json ranksOf(const core::Spectrum& s) {
+  const core::RankMeasures m = core::rankMeasures(s.sigma);
+  return {{"sigma", numbers(s.sigma)},
+          {"effective_rank_1_percent", m.effectiveAt1Percent},
+          {"effective_rank_0_1_percent", m.effectiveAt01Percent},
+          {"stable_rank", numberOrNull(m.stable)},
+          {"frobenius_norm", numberOrNull(m.frobenius)}};
+}
+
+json circuitOf(const core::LoraCircuit& c, const char* first, const char* second) {
+  json terms = json::object();
+  const std::string names[] = {first, second, "both"};
+  for (size_t i = 0; i < 3; ++i) {
+    terms[names[i]] = {{"norm", numberOrNull(c.termNorms[i])}, {"sigma", numbers(c.termSigma[i])}};
+  }
+  return {{"relative", numberOrNull(c.relative)},
+          {"change", ranksOf(c.change)},
+          {"before", ranksOf(c.before)},
+          {"after", ranksOf(c.after)},
+          {"terms", std::move(terms)},
+          {"intruders_left", c.intrudersLeft},
+          {"intruders_right", c.intrudersRight}};
+}
+
+json headOf(const core::HeadLora& h) {
+  return {{"layer", h.layer},
+          {"head", h.head},
+          {"qk", circuitOf(h.qk, "query", "key")},
+          {"ov", circuitOf(h.ov, "value", "output")},
+          {"share", {{"query", h.shareQ}, {"key", h.shareK}, {"value", h.shareV}, {"output", h.shareO}}},
+          {"write_cosines", numbers(h.writeCosines)}};
+}
+
+/// The edges that grew and shrank most.
+json edgesOf(const core::Composition& before, const core::Composition& after, int64_t most) {
+  struct Edge {
+    size_t kind;
+    int64_t a, i, b, j;
+    double change;
+  };
+  std::vector<Edge> edges;
+  for (size_t kind = 0; kind < 3; ++kind) {
+    for (int64_t a = 0; a < before.layers; ++a) {
+      for (int64_t i = 0; i < before.heads; ++i) {
+        for (int64_t b = a + 1; b < before.layers; ++b) {
+          for (int64_t j = 0; j < before.heads; ++j) {
+            const size_t at = before.index(a, i, b, j);
+            const double change = static_cast<double>(after.values[kind][at]) - before.values[kind][at];
+            if (std::isfinite(change) && change != 0) edges.push_back({kind, a, i, b, j, change});
+          }
+        }
+      }
+    }
+  }
+  const size_t count = std::min(edges.size(), static_cast<size_t>(most));
+  std::partial_sort(edges.begin(), edges.begin() + static_cast<int64_t>(count), edges.end(),
+                    [](const Edge& x, const Edge& y) { return std::abs(x.change) > std::abs(y.change); });
+  static constexpr const char* kNames[] = {"q", "k", "v"};
+  json out = json::array();
+  for (size_t n = 0; n < count; ++n) {
+    const Edge& e = edges[n];
+    const size_t at = before.index(e.a, e.i, e.b, e.j);
+    out.push_back({{"layer", e.a},
+                   {"head", e.i},
+                   {"to_layer", e.b},
+                   {"to_head", e.j},
+                   {"kind", kNames[e.kind]},
+                   {"before", before.values[e.kind][at]},
+                   {"after", after.values[e.kind][at]},
+                   {"change", e.change}});
+  }
+  return out;
+}
+
+struct Result {
+  std::shared_ptr<const core::Model> base, adapted;
+  std::vector<core::LoraLayer> layers;
+  std::vector<core::LoraModule> modules;
+  core::Composition before, after;
+};
+
+void writeJson(const std::string& path, const Result& r, int64_t edges) {
+  json out = {{"model", r.base->name()}, {"strength", r.adapted->strength()}, {"heads", json::array()}, {"modules", json::array()}};
+  int64_t others = 0;
+  for (const core::LoraModule& m : r.modules) {
+    out["modules"].push_back({{"module", m.path},
+                              {"rank", m.rank},
+                              {"scale", m.scale},
+                              {"effective_rank_0_1_percent", m.effectiveRank},
+                              {"wasted_rank", m.wastedRank},
+                              {"is_attention", m.isAttention},
+                              {"sigma", numbers(m.sigma)}});
+    others += !m.isAttention;
+  }
+  out["modules_beside_attention"] = others;
+  json notes = json::array(), intruders = json::array();
+  for (const std::string& note : r.adapted->notes()) notes.push_back(note);
+  for (const core::LoraLayer& layer : r.layers) {
+    for (const core::HeadLora& h : layer.heads) out["heads"].push_back(headOf(h));
+    for (const core::WholeIntruders& w : layer.intruders) {
+      intruders.push_back({{"layer", w.layer}, {"module", w.module}, {"intruders_of_top_10", w.count}});
+    }
+    for (const std::string& note : layer.notes) notes.push_back(note);
+  }
+  out["intruder_dimensions"] = std::move(intruders);
+  out["composition_changes"] = edgesOf(r.before, r.after, edges);
+  out["notes"] = std::move(notes);
+  core::writeFileWhole(path, [&](std::ostream& file) { file << out.dump(-1, ' ', false, json::error_handler_t::replace) << '\n'; });
+}
+
+void writeCsv(const std::string& path, const Result& r) {
+  core::writeFileWhole(path, [&](std::ostream& file) {
+    file << "layer,head,relative_qk,relative_ov,change_norm_qk,change_norm_ov,query_term,key_term,value_term,output_term,both_qk,both_ov,"
+            "share_query,share_key,share_value,share_output,effective_rank_qk_before,effective_rank_qk_after,effective_rank_ov_before,"
+            "effective_rank_ov_after\n";
+    char line[640];
+    for (const core::LoraLayer& layer : r.layers) {
+      for (const core::HeadLora& h : layer.heads) {
+        const auto rank = [](const core::Spectrum& s) { return static_cast<long long>(core::effectiveRank(s.sigma, 0.01)); };
+        std::snprintf(line, sizeof line,
+                      "%lld,%lld,%.7g,%.7g,%.7g,%.7g,%.7g,%.7g,%.7g,%.7g,%.7g,%.7g,%.7g,%.7g,%.7g,%.7g,%lld,%lld,%lld,%lld\n",
+                      static_cast<long long>(h.layer), static_cast<long long>(h.head), h.qk.relative, h.ov.relative,
+                      core::rankMeasures(h.qk.change.sigma).frobenius, core::rankMeasures(h.ov.change.sigma).frobenius, h.qk.termNorms[0],
+                      h.qk.termNorms[1], h.ov.termNorms[0], h.ov.termNorms[1], h.qk.termNorms[2], h.ov.termNorms[2], h.shareQ, h.shareK,
+                      h.shareV, h.shareO, rank(h.qk.before), rank(h.qk.after), rank(h.ov.before), rank(h.ov.after));
+        file << line;
+      }
+    }
+  });
+}
+
+void writeTensors(const std::string& path, const Result& r) {
+  core::SafetensorsWriter writer;
+  for (const core::LoraLayer& layer : r.layers) {
+    const std::string at = "." + std::to_string(layer.layer);
+    const auto heads = static_cast<int64_t>(layer.heads.size());
+    const auto add = [&](const std::string& name, auto&& spectrumOf) {
+      std::vector<double> values;
+      int64_t rank = 0;
+      for (const core::HeadLora& h : layer.heads) {
+        const std::vector<double>& sigma = spectrumOf(h).sigma;
+        rank = static_cast<int64_t>(sigma.size());
+        values.insert(values.end(), sigma.begin(), sigma.end());
+      }
+      writer.add("sigma." + name + at, {heads, rank}, std::move(values));
+    };
+    add("dW_QK", [](const core::HeadLora& h) -> const core::Spectrum& { return h.qk.change; });
+    add("dW_OV", [](const core::HeadLora& h) -> const core::Spectrum& { return h.ov.change; });
+    add("W_QK_after", [](const core::HeadLora& h) -> const core::Spectrum& { return h.qk.after; });
+    add("W_OV_after", [](const core::HeadLora& h) -> const core::Spectrum& { return h.ov.after; });
+    std::vector<double> qk, ov;
+    for (const core::HeadLora& h : layer.heads) qk.push_back(h.qk.relative), ov.push_back(h.ov.relative);
+    writer.add("relative.dW_QK" + at, {heads}, std::move(qk));
+    writer.add("relative.dW_OV" + at, {heads}, std::move(ov));
+  }
+  writer.write(path);
+}
+
+void run(const LoraFlags& flags, CommonFlags common) {
+  const bool isJson = flags.out.ends_with(".json"), isCsv = flags.out.ends_with(".csv");
+  if (!isJson && !isCsv && !flags.out.ends_with(".safetensors"))
+    throw core::Error("--out must end in .safetensors, .json or .csv", flags.out);
+  if (!common.adapter.empty() && common.adapter != flags.adapter)
+    throw core::Error("two adapters are given", common.adapter, "leave --adapter out");
+  common.adapter = flags.adapter;
+  Result r;
+  r.adapted = openModel(flags.model, common);
+  r.base = r.adapted->withoutAdapter();
+  core::LoraOptions options;
+  options.withDetails = isJson;
+  options.wholeIntruderWidth = flags.wholeWidth;
+  runWithProgress("lora", common, [&](core::Job& job) {
+    const int64_t layers = r.base->spec().layers;
+    for (int64_t l = 0; l < layers; ++l) {
+      job.report(static_cast<double>(l) / static_cast<double>(layers), "layer " + std::to_string(l + 1) + " of " + std::to_string(layers));
+      r.layers.push_back(core::layerLora(*r.base, *r.adapted, l, options, job));
+    }
+    if (!isJson) return;
+    r.modules = core::loraModules(*r.adapted, job);
+    core::CompositionOptions compose;
+    compose.fold = core::defaultFold(r.base->spec());
+    r.before = core::composition(*r.base, compose, job);
+    r.after = core::composition(*r.adapted, compose, job);
+  });
+  if (isJson) return writeJson(flags.out, r, flags.edges);
+  if (isCsv) return writeCsv(flags.out, r);
+  writeTensors(flags.out, r);
+}
+
+}  // namespace
+
+void declareLora(CLI::App& root, CommonFlags& common) {
+  auto flags = std::make_shared<LoraFlags>();
+  CLI::App* command = root.add_subcommand("lora", "what an adapter changed in every head");
+  command->add_option("model", flags->model, "model folder, or the name of a bundled model")->required();
+  command->add_option("adapter_folder", flags->adapter, "PEFT adapter folder, or the name of a bundled one")->required();
+  command->add_option("--whole-width", flags->wholeWidth, "intruder dimensions of whole matrices up to this width (JSON)")
+      ->capture_default_str();
+  command->add_option("--edges", flags->edges, "composition edges listed, by change (JSON)")->capture_default_str();
+  command->add_option("--out", flags->out, "F.safetensors, F.json or F.csv")->required();
+  addCommonFlags(*command, common);
+  command->callback([flags, &common] { run(*flags, common); });
+}
+
+}  // namespace headscope::app

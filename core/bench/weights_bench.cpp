@@ -1,0 +1,186 @@
+// Weight space: spectra, composition and adapters at real sizes, on synthetic checkpoints.
+#include <algorithm>
+#include <ostream>
+#include <random>
+
+#include "core/base/files.h"
+#include "core/base/parallel.h"
+#include "core/bench/benches.h"
+#include "core/checkpoint/safetensors_writer.h"
+#include "core/model/adapter.h"
+#include "core/weights/composition.h"
+#include "core/weights/factored_matrix.h"
+#include "core/weights/lora.h"
+#include "core/weights/spectra.h"
+#include "core/weights/synthetic_checkpoint.h"
+
+namespace headscope::core {
+namespace {
+
+using Kind = SyntheticCheckpoint::Family;
+
+std::shared_ptr<const Model> synthetic(const std::filesystem::path& folder, const SyntheticCheckpoint& plan) {
+  plan.write(folder);
+  return Model::open(folder);
+}
+
+SyntheticCheckpoint gpt2Small() {
+  SyntheticCheckpoint plan;
+  plan.family = Kind::Gpt2, plan.layers = 12, plan.width = 768, plan.heads = plan.kvHeads = 12, plan.headWidth = 64;
+  return plan;
+}
+
+SyntheticCheckpoint wide(int64_t layers) {
+  SyntheticCheckpoint plan;
+  plan.layers = layers, plan.width = 4096, plan.heads = plan.kvHeads = 32, plan.headWidth = 128, plan.dtype = DType::BF16;
+  return plan;
+}
+
+void spectraOf(const Model& model, const std::vector<std::string>& matrices) {
+  SpectraOptions options;
+  options.fold = defaultFold(model.spec());
+  options.matrices = matrices;
+  Job job;
+  eachLayerSpectra(model, options, DiskCache(), job, [](LayerSpectra) {});
+}
+
+/// Operations of the Gram route on `factors` factors [k, m]: what its floor at SGEMM rate is.
+double gramOperations(double factors, double k, double m) { return factors * k * k * m; }
+
+Matrix randomRows(int64_t rows, int64_t cols, uint64_t seed) {
+  std::mt19937 engine(static_cast<unsigned>(seed));
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  Matrix m(rows, cols);
+  for (int64_t i = 0; i < m.size(); ++i) m.data()[i] = uniform(engine);
+  return m;
+}
+
+void writeAdapter(const std::filesystem::path& folder, const SyntheticCheckpoint& plan, int64_t rank) {
+  std::filesystem::create_directories(folder);
+  SafetensorsWriter writer;
+  for (int64_t l = 0; l < plan.layers; ++l) {
+    for (const std::string& weight : {plan.queryName(l), plan.keyName(l), plan.valueName(l), plan.outputName(l)}) {
+      const std::string module = "base_model.model." + weight.substr(0, weight.size() - 7);
+      const auto values = [](const Matrix& m) { return std::vector<float>(m.data(), m.data() + m.size()); };
+      writer.add(module + ".lora_A.weight", {rank, plan.width}, values(randomRows(rank, plan.width, 1)));
+      writer.add(module + ".lora_B.weight", {plan.width, rank}, values(randomRows(plan.width, rank, 2)));
+    }
+  }
+  writer.write(folder / "adapter_model.safetensors");
+  writeFileWhole(folder / "adapter_config.json", [&](std::ostream& out) {
+    out << "{\"peft_type\": \"LORA\", \"r\": " << rank << ", \"lora_alpha\": " << rank
+        << ", \"target_modules\": [\"q_proj\", \"k_proj\", \"v_proj\", \"o_proj\"]}";
+  });
+}
+
+}  // namespace
+
+std::vector<BenchResult> benchSpectra(BenchContext& context) {
+  std::vector<BenchResult> results;
+  {
+    const auto model = synthetic(context.scratch / "gpt2_spectra", gpt2Small());
+    BenchResult r;
+    r.bench = "spectra_gpt2_288_fused";
+    r.ours = quickest(5, [&] { spectraOf(*model, {"W_QK", "W_OV"}); });
+    const HeadWeights w = headWeights(*model, 0, Fold::On);
+    r.naive =
+        288 * quickest(1, [&] { singularValues(transposedMultiply(DoubleMatrix::from(w.queryOf(0)), DoubleMatrix::from(w.keyOf(0)))); });
+    r.floor = gramOperations(4 * 144, 64, 768) / (context.sgemmGflops * 1e9);
+    r.limit = 0.12;
+    r.more = {{"ours_processor_s", thriftiest(3,
+                                              [&] {
+                                                spectraOf(*model, {"W_QK", "W_OV"});
+                                              })},
+              {"thin_qr_s", 288 * quickest(3, [&] { householderSpectrum(w.queryOf(0), w.keyOf(0)); }) / threadCount()}};
+    results.push_back(r);
+  }
+  {
+    const auto model = synthetic(context.scratch / "wide_spectra", wide(2));
+    BenchResult r;
+    r.bench = "spectra_32x32_d4096_by_2_layers";
+    r.ours = 16 * quickest(2, [&] { spectraOf(*model, {"W_QK", "W_OV"}); });
+    r.floor = gramOperations(4 * 1024, 128, 4096) / (context.sgemmGflops * 1e9);
+    r.limit = 10;
+    r.more = {{"ours_processor_s", 16 * thriftiest(1, [&] { spectraOf(*model, {"W_QK", "W_OV"}); })}};
+    results.push_back(r);
+  }
+  return results;
+}
+
+std::vector<BenchResult> benchLatentSpectra(BenchContext& context) {
+  SyntheticCheckpoint plan;
+  plan.family = Kind::DeepSeekV3, plan.layers = 1, plan.width = 7168, plan.heads = plan.kvHeads = 128, plan.headWidth = 128;
+  plan.queryRank = 1536, plan.latentRank = 512, plan.nope = 128, plan.rope = 64, plan.dtype = DType::F8_E4M3;
+  const auto model = synthetic(context.scratch / "mla", plan);
+  const std::vector<std::string> latent = {"W_UQ_nope", "W_UQ_rope", "W_UK", "W_UV", "W_O", "W_QK_nope_latent", "W_OV_latent"};
+  std::vector<std::string> all = latent;
+  for (const char* name : {"W_QK_nope", "W_QK_rope", "W_QK", "W_OV"}) all.emplace_back(name);
+  BenchResult r, s;
+  r.bench = "spectra_deepseek_v3_layer_latent";
+  r.ours = quickest(2, [&] { spectraOf(*model, latent); });
+  r.limit = 1.5;
+  r.more = {{"ours_processor_s", thriftiest(1, [&] { spectraOf(*model, latent); })}};
+  s.bench = "spectra_deepseek_v3_layer_all";
+  s.ours = quickest(2, [&] { spectraOf(*model, all); });
+  s.limit = 3;
+  s.more = {{"ours_processor_s", thriftiest(1, [&] { spectraOf(*model, all); })}};
+  return {r, s};
+}
+
+std::vector<BenchResult> benchComposition(BenchContext& context) {
+  const auto model = synthetic(context.scratch / "gpt2_compose", gpt2Small());
+  CompositionOptions options;
+  BenchResult r;
+  r.bench = "composition_gpt2_qkv";
+  double extra = 0;
+  {
+    const PeakMemory memory;
+    Job job;
+    composition(*model, options, job);
+    extra = memory.peakBytes();
+  }
+  const auto once = [&] {
+    Job job;
+    composition(*model, options, job);
+  };
+  r.ours = quickest(3, once);
+  const HeadWeights w = headWeights(*model, 0, Fold::On);
+  const FactoredMatrix ov(w.valueOf(0), w.outputOf(0)), qk(w.queryOf(1), w.keyOf(1));
+  r.naive = 3 * 66 * 144 * quickest(3, [&] { ov.productFrobenius(qk); }) / threadCount();
+  r.limit = 0.6;
+  r.more = {{"ours_processor_s", thriftiest(2, once)}, {"extra_mb", extra / 1e6}, {"extra_limit_mb", 250}};
+  return {r};
+}
+
+std::vector<BenchResult> benchLora(BenchContext& context) {
+  constexpr int64_t kRank = 64, kWidth = 4096, kModules = 128;
+  std::vector<Matrix> downs, ups;
+  for (uint64_t i = 0; i < 8; ++i) downs.push_back(randomRows(kRank, kWidth, i)), ups.push_back(randomRows(kRank, kWidth, 100 + i));
+  BenchResult r;
+  r.bench = "lora_128_modules_r64_d4096";
+  const auto ours = [&] {
+    parallelFor(kModules,
+                [&](int64_t i) { FactoredMatrix(ups[static_cast<size_t>(i % 8)], downs[static_cast<size_t>(i % 8)]).spectrum(); });
+  };
+  r.ours = quickest(3, ours);
+  r.limit = 0.2;
+  r.floor = gramOperations(2.0 * kModules, kRank, kWidth) / (context.sgemmGflops * 1e9);
+  r.more = {{"ours_processor_s", thriftiest(3, ours)},
+            {"thin_qr_s", kModules * quickest(1, [&] { householderSpectrum(ups[0], downs[0]); }) / threadCount()}};
+
+  const SyntheticCheckpoint plan = wide(1);
+  const auto base = synthetic(context.scratch / "wide_lora", plan);
+  writeAdapter(context.scratch / "adapter", plan, kRank);
+  const auto adapted = base->withAdapter(Adapter::open(context.scratch / "adapter"));
+  BenchResult s;
+  s.bench = "lora_heads_32x32_d4096_by_1_layer";
+  LoraOptions options;
+  options.withDetails = false;
+  const auto heads = [&] { layerLora(*base, *adapted, 0, options, Job()); };
+  s.ours = 32 * quickest(2, heads);
+  s.limit = 8;
+  s.more = {{"ours_processor_s", 32 * thriftiest(1, heads)}};
+  return {r, s};
+}
+
+}  // namespace headscope::core

@@ -1,0 +1,44 @@
+#pragma once
+// Subspace: how much of a layer's residual stream its heads share, on the writing side (W_O) or a reading side (W_Q, W_K, W_V).
+//
+// Every head's matrix is divided by its largest singular value, the heads are stacked to S [H*k, d], and S is cut to rank r:
+// W_O ~ W_OA [H*k, r] W_OB [r, d]. Errors are shares of the Frobenius norm: of the normalised stack (the best possible at r), and
+// of the stored matrices projected on the same r directions. Parameters saved: 1 - r (Hk + d) / (Hk d), zero at the break-even rank.
+// Source: shared-subspaces 2025. Under latent attention the reading sides are the up-projections, d the latent's width.
+// Costs an eigendecomposition of the smaller of H*k and d, in double: seconds a layer at 4096.
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/weights/head_weights.h"
+
+namespace headscope::core {
+
+class Job;
+
+enum class SubspaceSide { Output, Query, Key, Value };
+const char* nameOf(SubspaceSide side);
+
+struct SharedSubspace {
+  int64_t layer = 0;
+  SubspaceSide side = SubspaceSide::Output;
+  int64_t heads = 0, stackRows = 0, width = 0;  // stackRows = H*k
+  std::vector<double> sigma;                    // of the normalised stack [p], p = min(stackRows, width)
+  std::vector<double> storedEnergy;             // [p] energy of the stored matrices on each direction, as shares of all
+  std::vector<std::vector<double>> headEnergy;  // [heads][p] the same within each head
+  std::vector<std::string> notes;               // zero and broken heads that were left out
+
+  int64_t fullRank() const { return static_cast<int64_t>(sigma.size()); }
+  double breakEven() const { return static_cast<double>(stackRows) * static_cast<double>(width) / static_cast<double>(stackRows + width); }
+  double parametersSaved(int64_t rank) const;
+  /// Relative Frobenius errors at every rank 0 .. fullRank(): [p + 1].
+  std::vector<double> errors() const;
+  std::vector<double> storedErrors() const;
+  /// One head's relative error at `rank`.
+  double headError(int64_t head, int64_t rank) const;
+};
+
+/// Throws Error as headWeights; Cancelled (not inside a decomposition).
+SharedSubspace sharedSubspace(const HeadWeights& weights, SubspaceSide side, const Job& job);
+
+}  // namespace headscope::core
