@@ -1,6 +1,11 @@
 # Included by gpu/CMakeLists.txt where nvcc was found.
-# Real code for each architecture, PTX of the newest for what comes after.
-set(HEADSCOPE_CUDA_ARCHITECTURES "80-real;86-real;89-real;90-real;100-real;120" CACHE STRING "CUDA architectures of the plug-in")
+# Real code for each architecture that this nvcc knows, PTX of the newest for what comes after.
+if(HEADSCOPE_NVCC_VERSION VERSION_GREATER_EQUAL 12.8)
+  set(architectures 80-real 86-real 89-real 90-real 100-real 120)
+else()
+  set(architectures 80-real 86-real 89-real 90)
+endif()
+set(HEADSCOPE_CUDA_ARCHITECTURES "${architectures}" CACHE STRING "CUDA architectures of the plug-in")
 if(NOT CMAKE_CUDA_ARCHITECTURES)
   set(CMAKE_CUDA_ARCHITECTURES 80)  # for CMake's own checks
 endif()

@@ -65,7 +65,7 @@ class BpeModel final : public TokenModel {
   Vocabulary vocabulary_;
   BpeOptions options_;
   std::string where_;
-  std::vector<Merge> merges_;  // open addressing, size a power of two
+  std::vector<Merge> merges_;              // open addressing, size a power of two
   std::array<int32_t, 256> byteIds_;       // of <0x00> ... <0xFF>, -1 when absent
   std::array<int32_t, 128> asciiIds_;      // of one-letter pieces
   std::array<bool, 128> isCutAfterAscii_;  // "▁" after this letter starts a part of its own
