@@ -1,7 +1,7 @@
 #include "core/tokenizer/bpe_model.h"
 
 #include <algorithm>
-#include <queue>
+#include <bit>
 
 #include "core/base/error.h"
 #include "core/tokenizer/unicode.h"
@@ -11,7 +11,7 @@ namespace {
 
 constexpr uint64_t kFree = UINT64_MAX;
 constexpr std::string_view kSpaceMark = "\xE2\x96\x81";  // ▁
-constexpr size_t kCacheLines = 1 << 14;
+constexpr size_t kMostCacheLines = 1 << 14;              // a power of two
 constexpr size_t kLongestCached = 64;
 constexpr size_t kShortWord = 24;  // symbols up to which a scan beats the queue
 
@@ -106,9 +106,9 @@ void BpeModel::findSafeCuts(const std::vector<std::pair<std::string_view, std::s
   }
 }
 
-std::unique_ptr<TokenModel::Scratch> BpeModel::makeScratch() const {
+std::unique_ptr<TokenModel::Scratch> BpeModel::makeScratch(size_t textBytes) const {
   auto scratch = std::make_unique<BpeScratch>();
-  scratch->lines.resize(kCacheLines);
+  scratch->lines.resize(std::clamp<size_t>(std::bit_floor(textBytes / 8 + 1), 16, kMostCacheLines));
   return scratch;
 }
 
@@ -148,7 +148,7 @@ void BpeModel::tokenize(std::string_view word, Scratch& scratch, Job& job, std::
 void BpeModel::tokenizeCached(std::string_view word, BpeScratch& scratch, Job& job, std::vector<ModelToken>& out) const {
   const bool isCached = word.size() <= kLongestCached;
   const uint64_t hash = isCached ? hashOf(word) : 0;
-  BpeScratch::Line& line = scratch.lines[hash & (kCacheLines - 1)];
+  BpeScratch::Line& line = scratch.lines[hash & (scratch.lines.size() - 1)];
   if (isCached && line.hash == hash && line.word == word) {
     out.insert(out.end(), line.tokens.begin(), line.tokens.end());
     return;

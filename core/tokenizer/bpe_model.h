@@ -30,7 +30,7 @@ class BpeModel final : public TokenModel {
   BpeModel(Vocabulary vocabulary, const std::vector<std::pair<std::string_view, std::string_view>>& merges, BpeOptions options,
            const std::string& where);
 
-  std::unique_ptr<Scratch> makeScratch() const override;
+  std::unique_ptr<Scratch> makeScratch(size_t textBytes) const override;
   void tokenize(std::string_view word, Scratch& scratch, Job& job, std::vector<ModelToken>& out) const override;
   const Vocabulary& vocabulary() const override { return vocabulary_; }
   const BpeOptions& options() const { return options_; }

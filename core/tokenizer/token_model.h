@@ -24,7 +24,8 @@ class TokenModel {
   };
 
   virtual ~TokenModel() = default;
-  virtual std::unique_ptr<Scratch> makeScratch() const = 0;
+  /// textBytes: of the whole text, which bounds what is worth remembering.
+  virtual std::unique_ptr<Scratch> makeScratch(size_t textBytes) const = 0;
   /// Appends the tokens of word, which is valid UTF-8. Throws Error where the vocabulary lacks what the model needs.
   virtual void tokenize(std::string_view word, Scratch& scratch, Job& job, std::vector<ModelToken>& out) const = 0;
   virtual const Vocabulary& vocabulary() const = 0;

@@ -107,7 +107,7 @@ TokenizerPipeline::TokenizerPipeline(TokenizerDocument document, const std::stri
 void TokenizerPipeline::appendEntries(const TrackedText& text, std::string_view original, Job& job,
                                       std::vector<Encoding::Entry>& entries) const {
   const CodePoints codePoints(original);
-  const auto scratch = model_->makeScratch();
+  const auto scratch = model_->makeScratch(original.size());
   const Vocabulary& vocabulary = model_->vocabulary();
   std::vector<ModelToken> tokens;
   entries.reserve(text.splits().size() + text.splits().size() / 4);

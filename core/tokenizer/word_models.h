@@ -12,7 +12,7 @@ class WordPieceModel final : public TokenModel {
  public:
   WordPieceModel(Vocabulary vocabulary, std::string unknownToken, std::string continuingPrefix, int64_t longestWord,
                  const std::string& where);
-  std::unique_ptr<Scratch> makeScratch() const override { return std::make_unique<Scratch>(); }
+  std::unique_ptr<Scratch> makeScratch(size_t) const override { return std::make_unique<Scratch>(); }
   void tokenize(std::string_view word, Scratch& scratch, Job& job, std::vector<ModelToken>& out) const override;
   const Vocabulary& vocabulary() const override { return vocabulary_; }
 
@@ -28,7 +28,7 @@ class WordPieceModel final : public TokenModel {
 class WordLevelModel final : public TokenModel {
  public:
   WordLevelModel(Vocabulary vocabulary, std::string unknownToken, const std::string& where);
-  std::unique_ptr<Scratch> makeScratch() const override { return std::make_unique<Scratch>(); }
+  std::unique_ptr<Scratch> makeScratch(size_t) const override { return std::make_unique<Scratch>(); }
   void tokenize(std::string_view word, Scratch& scratch, Job& job, std::vector<ModelToken>& out) const override;
   const Vocabulary& vocabulary() const override { return vocabulary_; }
 
