@@ -195,7 +195,7 @@ class CompositionView : public View {
       const Edge& e = *shown[i];
       const Point a = nodeAt(e.from), b = nodeAt(e.to);
       const double share = e.excess / most, bend = (b.y - a.y) * 0.5;
-      const bool isDimmed = hover.layer >= 0 && hover.head >= 0 && !touches(e, hover);
+      const bool isDimmed = !frame.isPaper && hover.layer >= 0 && hover.head >= 0 && !touches(e, hover);
       const double alpha = (isDimmed ? 0.12 : 1.0) * (0.15 + 0.8 * share);
       Item& item =
           figure.add(CurveItem{a, {a.x, a.y + bend}, {b.x, b.y - bend}, b, colorOf(e.kind, t).withAlpha(alpha), 0.75 + 2.25 * share});
@@ -251,7 +251,7 @@ class CompositionView : public View {
         for (int64_t b = a + 1; b < data.layers; ++b) {
           for (int64_t j = 0; j < data.heads; ++j) {
             const double excess = data.scores.at(k, a, i, b, j) - data.scores.baseline(k, a, i, b, j);
-            values(a * data.heads + i, b * data.heads + j) = static_cast<float>(std::max(0.0, excess));
+            values(a * data.heads + i, b * data.heads + j) = static_cast<float>(std::isnan(excess) ? excess : std::max(0.0, excess));
             if (std::isfinite(excess)) most = std::max(most, excess);
           }
         }
@@ -263,7 +263,10 @@ class CompositionView : public View {
     const double bar = t.gap * 3 + 10 + colorBarTextWidth(scale, t, frame.measure), left = t.smallSize * 3, top = t.smallSize * 2.6;
     const double side = std::max(10.0, std::min(figure.size.width - left - bar, figure.size.height - top - t.gap));
     const Rect plot{left, top, side, side};
-    figure.add(ImageItem{plot, mapImage(values, scale, ramp), false});
+    bool hasNan = false;
+    const auto image = mapImage(values, scale, ramp, &hasNan);
+    if (hasNan) figure.add(HatchItem{plot, t.line});
+    figure.add(ImageItem{plot, image, false});
     for (int64_t l = 0; l <= data.layers; ++l) {
       const double at = side * static_cast<double>(l) / static_cast<double>(data.layers);
       figure.add(segment({left, top + at}, {left + side, top + at}, t.line));

@@ -21,7 +21,8 @@ Point LineChart::at(double x, double y) const { return {plot_.x + x_.unit(x) * p
 void LineChart::addTicks(bool isX) {
   const ChartAxis& axis = isX ? x_ : y_;
   const Font font = theme_.small();
-  for (const double value : axis.isLog ? decadeTicks(axis.low, axis.high, 5) : roundTicks(axis.low, axis.high, 5)) {
+  for (const double value :
+       axis.isLog&& axis.high > 30 * axis.low ? decadeTicks(axis.low, axis.high, 5) : roundTicks(axis.low, axis.high, 5)) {
     const double u = axis.unit(value);
     if (!(u >= -1e-9 && u <= 1 + 1e-9)) continue;
     if (isX) {

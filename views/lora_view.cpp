@@ -137,7 +137,7 @@ class LoraView : public View {
     const ColorRamp ramp = attentionRamp(t);
     const auto layers = static_cast<int64_t>(data.layers.size());
     const double left = area.x + t.smallSize * 2.4, top = area.y + t.smallSize * 3.4,
-                 bar = ov ? t.gap * 3 + 10 + colorBarTextWidth(scale, t, frame.measure) : 0;
+                 bar = t.gap * 3 + 10 + colorBarTextWidth(scale, t, frame.measure);
     const double width = std::clamp((area.right() - left - bar) / static_cast<double>(data.heads), 1.5, 40.0);
     const double height = std::clamp((area.bottom() - top) / static_cast<double>(layers), 1.5, std::min(40.0, width * 1.5));
     figure.add(textAt({left, area.y + t.smallSize}, ov ? "OV" : "QK", t.heading(), t.ink, AnchorX::Left, AnchorY::Middle));

@@ -196,7 +196,7 @@ class SpectraView : public View {
     for (const SpectrumLine& line : data.lines) {
       const int64_t head = data.isByKeyValueHead ? input.model->spec().kvHeadOf(input.selection.head) : input.selection.head;
       if (line.head.layer == input.selection.layer && line.head.head == head) selected = &line;
-      const bool isHover = line.head == core::HeadRef{frame.hover.layer, frame.hover.head};
+      const bool isHover = !frame.isPaper && line.head == core::HeadRef{frame.hover.layer, frame.hover.head};
       chart.addLine(pointsOf(line.spectrum, isEnergy, isNormalised), t.inkSecond.withAlpha(isHover ? 1.0 : 0.45), isHover ? 1.5 : 0.75,
                     {Pick::Kind::Head, line.head.layer, line.head.head, -1, tipOf(data, line)});
     }

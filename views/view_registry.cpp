@@ -4,16 +4,8 @@ namespace headscope::views {
 
 const std::vector<const View*>& allViews() {
   static const std::vector<const View*> views = {
-      &headGridView(),
-      &attentionMapView(),
-      &tokenFlowView(),
-      &neuronView(),
-      &spectraView(),
-      &rankMapView(),
-      &compositionView(),
-      &loraView(),
-      &subspaceView(),
-      &wordsView(),
+      &headGridView(), &attentionMapView(), &tokenFlowView(), &neuronView(),   &spectraView(),
+      &rankMapView(),  &compositionView(),  &loraView(),      &subspaceView(), &wordsView(),
   };
   return views;
 }

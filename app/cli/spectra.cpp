@@ -7,9 +7,12 @@
 #include <ostream>
 
 #include "app/cli/inputs.h"
+#include "core/attention/forward.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/checkpoint/safetensors_writer.h"
+#include "core/tokenizer/prompt_builder.h"
+#include "core/weights/input_statistics.h"
 #include "core/weights/spectra.h"
 
 namespace headscope::app {
@@ -18,7 +21,7 @@ namespace {
 using nlohmann::json;
 
 struct SpectraFlags {
-  std::string model, fold = "auto", split = "heads", out;
+  std::string model, fold = "auto", split = "heads", weightedBy, out;
   std::vector<std::string> matrices;
   std::vector<int64_t> offsets;
   bool isDouble = false, withoutCache = false;
@@ -35,6 +38,40 @@ core::SpectraOptions optionsOf(const core::Model& model, const SpectraFlags& fla
     throw core::Error("--mla-split is for models with multi-head latent attention", model.name());
   }
   return options;
+}
+
+/// Bias shares of one layer, where the spectra are weighted.
+struct Weighting {
+  int64_t tokens = 0;
+  std::vector<std::vector<core::BiasShare>> shares;  // by layer
+};
+
+constexpr uint64_t kLargestText = uint64_t{256} << 20;
+constexpr int64_t kChunk = 512;
+
+/// The text in chunks of at most 512 tokens, each a prompt of its own, through the model.
+core::InputStatistics statisticsOf(std::shared_ptr<const core::Model> model, const SpectraFlags& flags, const CommonFlags& common,
+                                   core::Job& job) {
+  const auto tokenizer = openTokenizer(*model);
+  if (!tokenizer) throw core::Error("the model's folder has no tokenizer, which --weighted-by needs", model->name());
+  const std::vector<int32_t> ids = [&] {
+    std::vector<int32_t> out;
+    for (const auto& entry : tokenizer->encode(core::readTextFile(flags.weightedBy, kLargestText), false, job).entries)
+      out.push_back(entry.id);
+    return out;
+  }();
+  const auto backend = openBackend(common);
+  core::InputStatistics statistics(*model);
+  const int64_t count = static_cast<int64_t>(ids.size()),
+                chunk = model->spec().context > 0 ? std::min(kChunk, model->spec().context) : kChunk;
+  for (int64_t at = 0; at < count; at += chunk) {
+    const auto prompt = core::promptFromIds(tokenizer.get(), {ids.begin() + at, ids.begin() + std::min(at + chunk, count)}, {});
+    core::Job part;
+    job.checkpoint();
+    statistics.add(*core::runForward(model, prompt, backend, {}, part), part);
+    job.report(0.5 * static_cast<double>(at) / static_cast<double>(count), "running the text");
+  }
+  return statistics;
 }
 
 json numberOrNull(double v) { return std::isfinite(v) ? json(v) : json(nullptr); }
@@ -64,7 +101,7 @@ json recordOf(const core::LayerSpectra& layer, const core::MatrixSpectra& matrix
 }
 
 void writeJson(const SpectraFlags& flags, const core::Model& model, const core::SpectraOptions& options,
-               const std::vector<core::LayerSpectra>& layers) {
+               const std::vector<core::LayerSpectra>& layers, const Weighting& weighting) {
   json out = {{"model", model.name()},
               {"fold_norms", options.fold == core::Fold::On ? "on" : "off"},
               {"records", json::array()},
@@ -80,6 +117,16 @@ void writeJson(const SpectraFlags& flags, const core::Model& model, const core::
     for (const std::string& note : layer.notes) out["notes"].push_back("layer " + std::to_string(layer.layer) + ": " + note);
     for (const core::MatrixSpectra& matrix : layer.matrices) {
       for (size_t h = 0; h < matrix.heads.size(); ++h) out["records"].push_back(recordOf(layer, matrix, h));
+    }
+  }
+  if (weighting.tokens > 0) {
+    out["weighted_by_tokens"] = weighting.tokens;
+    for (size_t l = 0; l < weighting.shares.size(); ++l) {
+      for (const core::BiasShare& share : weighting.shares[l]) {
+        for (size_t h = 0; h < share.heads.size(); ++h) {
+          out["bias_shares"].push_back({{"layer", l}, {"head", h}, {"matrix", share.matrix}, {"bias_share", share.heads[h]}});
+        }
+      }
     }
   }
   core::writeFileWhole(flags.out, [&](std::ostream& file) { file << out.dump(-1, ' ', false, json::error_handler_t::replace) << '\n'; });
@@ -132,10 +179,24 @@ void run(const SpectraFlags& flags, const CommonFlags& common) {
   if (!isJson && !isCsv && !flags.out.ends_with(".safetensors"))
     throw core::Error("--out must end in .json, .csv or .safetensors", flags.out);
   const auto model = openModel(flags.model, common);
-  const core::SpectraOptions options = optionsOf(*model, flags);
+  core::SpectraOptions options = optionsOf(*model, flags);
+  if (!flags.weightedBy.empty() && flags.fold == "on")
+    throw core::Error("--weighted-by takes the gains from the input", "--fold-norms on", "leave it out");
   const core::DiskCache cache = flags.withoutCache ? core::DiskCache() : core::DiskCache::ofUser();
   std::vector<core::LayerSpectra> layers;
+  Weighting weighting;
   runWithProgress("spectra", common, [&](core::Job& job) {
+    if (!flags.weightedBy.empty()) {
+      options.fold = core::Fold::Off;
+      const core::InputStatistics statistics = statisticsOf(model, flags, common, job);
+      weighting.tokens = statistics.tokens();
+      for (int64_t l = 0; l < model->spec().layers; ++l) {
+        weighting.shares.emplace_back();
+        layers.push_back(core::weightedLayerSpectra(*model, l, options, statistics.layer(l), job, &weighting.shares.back()));
+        job.report(0.5 + 0.5 * static_cast<double>(l + 1) / static_cast<double>(model->spec().layers), "layer " + std::to_string(l));
+      }
+      return;
+    }
     core::eachLayerSpectra(*model, options, cache, job, [&](core::LayerSpectra layer) {
       for (const std::string& note : layer.notes) {
         if (!common.isQuiet) std::fprintf(stderr, "headscope: layer %lld: %s\n", static_cast<long long>(layer.layer), note.c_str());
@@ -143,7 +204,7 @@ void run(const SpectraFlags& flags, const CommonFlags& common) {
       layers.push_back(std::move(layer));
     });
   });
-  if (isJson) return writeJson(flags, *model, options, layers);
+  if (isJson) return writeJson(flags, *model, options, layers, weighting);
   if (isCsv) return writeCsv(flags, layers);
   writeTensors(flags, options, layers);
 }
@@ -161,6 +222,8 @@ void declareSpectra(CLI::App& root, CommonFlags& common) {
   command
       ->add_option("--matrices", flags->matrices, "only these: W_Q W_K W_V W_O W_QK W_OV ..., whole_W_Q ... for a layer's whole matrices")
       ->delimiter(',');
+  command->add_option("--weighted-by", flags->weightedBy,
+                      "a text file: the weights seen through the covariance of what the heads read on it");
   command->add_option("--mla-split", flags->split, "kv_b_proj by heads, or the published mistake: halves")
       ->check(CLI::IsMember({"heads", "halves"}))
       ->capture_default_str();

@@ -36,6 +36,12 @@ std::shared_ptr<const DoubleMatrix> triangleOf(ConstMatrixView factor, bool isEx
   return square;
 }
 
+/// rows * R^T in place.
+void throughTriangle(Matrix& rows, const Matrix& triangle) {
+  cblas_strmm(CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, static_cast<int>(rows.rows()), static_cast<int>(rows.cols()),
+              1.0F, triangle.data(), static_cast<int>(triangle.cols()), rows.data(), static_cast<int>(rows.cols()));
+}
+
 bool uses(const std::vector<MatrixPlan>& plans, const std::string& set) {
   return std::any_of(plans.begin(), plans.end(), [&](const MatrixPlan& p) { return p.left == set || p.right == set; });
 }
@@ -90,24 +96,33 @@ std::vector<MatrixPlan> matrixPlans(const ModelSpec& spec, const std::vector<int
 }
 
 LayerFactors::LayerFactors(const Model& model, int64_t layer, Fold fold, MlaSplit split, const std::vector<MatrixPlan>& plans, bool isExact,
-                           const Job& job)
+                           const Job& job, const LayerInput* input)
     : weights_(headWeights(model, layer, fold, split, {}, &job)), rope_(model.spec().rope) {
   const AttentionWeights attention = model.attention(layer);
   if (weights_.latent) {
+    if (input != nullptr) {
+      HeadWeights::Latent& l = *weights_.latent;
+      const Matrix triangle = input->triangle->toFloat();
+      for (Matrix* reading : {l.queryDown.size() > 0 ? &l.queryDown : &l.queryUp, &l.latentDown, &l.ropeKey})
+        throughTriangle(*reading, triangle);
+    }
     addLatent(attention, plans, isExact, job);
   } else {
-    addStandard(attention);
+    addStandard(attention, input);
   }
   for (auto it = sets_.begin(); it != sets_.end();) it = uses(plans, it->first) ? std::next(it) : sets_.erase(it);
   if (!isExact) computeCores(job);
 }
 
-void LayerFactors::addStandard(const AttentionWeights& a) {
+void LayerFactors::addStandard(const AttentionWeights& a, const LayerInput* input) {
   const HeadWeights& w = weights_;
   sets_["Q"] = perHead(w.query, w.heads, w.keyWidth, 0, w.keyWidth, a.query.module);
   sets_["K"] = perHead(w.key, w.kvHeads, w.keyWidth, 0, w.keyWidth, a.key.module);
   sets_["V"] = perHead(w.value, w.kvHeads, w.valueWidth, 0, w.valueWidth, a.value.module);
   sets_["O"] = perHead(w.output, w.heads, w.valueWidth, 0, w.valueWidth, a.output.module);
+  for (const char* reading : {"Q", "K", "V"}) {
+    if (input != nullptr) sets_[reading].through = input->triangle;
+  }
 }
 
 void LayerFactors::addLatent(const AttentionWeights& a, const std::vector<MatrixPlan>& plans, bool isExact, const Job& job) {
@@ -188,9 +203,7 @@ void LayerFactors::computeCores(const Job& job) {
         }
         Matrix product(rows.rows, rows.cols);
         for (int64_t r = 0; r < rows.rows; ++r) std::copy_n(rows.row(r), rows.cols, product.row(r));
-        cblas_strmm(CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, static_cast<int>(rows.rows),
-                    static_cast<int>(rows.cols), 1.0F, through->data(), static_cast<int>(through->cols()), product.data(),
-                    static_cast<int>(product.cols()));
+        throughTriangle(product, *through);
         core = factorCore(product);
       },
       &job);

@@ -12,6 +12,7 @@
 
 #include "core/weights/factored_matrix.h"
 #include "core/weights/head_weights.h"
+#include "core/weights/input_statistics.h"
 
 namespace headscope::core {
 
@@ -38,8 +39,9 @@ struct MatrixPlan {
 class LayerFactors {
  public:
   /// plans decide which sets are made. isExact: triangles of shared projections by Householder QR.
+  /// input: the reading factors seen through the input's covariance (F R^T in place of F); null: as they are.
   LayerFactors(const Model& model, int64_t layer, Fold fold, MlaSplit split, const std::vector<MatrixPlan>& plans, bool isExact,
-               const Job& job);
+               const Job& job, const LayerInput* input = nullptr);
 
   const HeadWeights& weights() const { return weights_; }
   const FactorSet& set(const std::string& name) const { return sets_.at(name); }
@@ -56,7 +58,7 @@ class LayerFactors {
   std::vector<std::string> notes() const;
 
  private:
-  void addStandard(const AttentionWeights& attention);
+  void addStandard(const AttentionWeights& attention, const LayerInput* input);
   void addLatent(const AttentionWeights& attention, const std::vector<MatrixPlan>& plans, bool isExact, const Job& job);
   void computeCores(const Job& job);
   HeadWeights weights_;

@@ -9,6 +9,7 @@
 #include "core/base/job.h"
 #include "core/base/parallel.h"
 #include "core/weights/content_hash.h"
+#include "core/weights/input_statistics.h"
 #include "core/weights/layer_factors.h"
 
 namespace headscope::core {
@@ -74,6 +75,42 @@ Spectrum wholeSpectrum(const Matrix& m, SpectrumRoute route, const Job& job) {
   return factorSpectrum(core);
 }
 
+/// ||mu W||^2 / (tr(W^T Sigma W) + ||mu W||^2), head by head.
+std::vector<BiasShare> biasShares(const HeadWeights& w, const LayerInput& input, const Job& job) {
+  const DoubleMatrix &r = *input.triangle, none;
+  DoubleMatrix mean(1, static_cast<int64_t>(input.mean.size()));
+  mean.values = input.mean;
+  std::vector<BiasShare> out;
+  const auto add = [&](const char* name, int64_t heads, auto&& readingOf, auto&& coreOf) {
+    BiasShare share{name, std::vector<double>(static_cast<size_t>(heads))};
+    parallelFor(
+        heads,
+        [&](int64_t h) {
+          const DoubleMatrix f = DoubleMatrix::from(readingOf(h)), at = multiplyTransposed(mean, f), spread = multiplyTransposed(f, r);
+          const DoubleMatrix g = coreOf(h);  // Gram matrix of the other factor; empty: identity
+          const auto energy = [&](const DoubleMatrix& rows) {
+            return g.rows == 0 ? innerProduct(rows, rows) : innerProduct(multiply(rows, g), rows);
+          };
+          const double fixed = energy(at), varied = energy(spread.transposed());
+          share.heads[static_cast<size_t>(h)] = fixed + varied > 0 ? fixed / (fixed + varied) : 0.0;
+        },
+        &job);
+    out.push_back(std::move(share));
+  };
+  const auto alone = [&](int64_t) { return none; };
+  add(
+      "W_Q", w.heads, [&](int64_t h) { return w.queryOf(h); }, alone);
+  add(
+      "W_K", w.kvHeads, [&](int64_t g) { return w.keyOf(g); }, alone);
+  add(
+      "W_V", w.kvHeads, [&](int64_t g) { return w.valueOf(g); }, alone);
+  add(
+      "W_QK", w.heads, [&](int64_t h) { return w.queryOf(h); }, [&](int64_t h) { return gram(w.keyOf(w.kvHeadOf(h))); });
+  add(
+      "W_OV", w.heads, [&](int64_t h) { return w.valueOf(w.kvHeadOf(h)); }, [&](int64_t h) { return gram(w.outputOf(h)); });
+  return out;
+}
+
 struct Piece {
   size_t matrix;
   int64_t head;
@@ -93,13 +130,15 @@ std::vector<std::string> spectraNames(const ModelSpec& spec, const std::vector<i
   return names;
 }
 
-LayerSpectra layerSpectra(const Model& model, int64_t layer, const SpectraOptions& options, const Job& job) {
+namespace {
+
+LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOptions& options, const LayerInput* input, const Job& job) {
   checkNames(model.spec(), options);
   const auto plans =
       chosen<MatrixPlan>(matrixPlans(model.spec(), options.offsets), options.matrices, [](const MatrixPlan&) { return true; });
   const auto wholes = chosen<WholePlan>(wholePlans(model.spec()), options.matrices, [](const WholePlan& p) { return p.isDefault; });
   const bool isExact = options.route == SpectrumRoute::Householder;
-  const LayerFactors factors(model, layer, options.fold, options.split, plans, isExact, job);
+  const LayerFactors factors(model, layer, options.fold, options.split, plans, isExact, job, input);
 
   LayerSpectra out;
   out.layer = layer;
@@ -140,7 +179,7 @@ LayerSpectra layerSpectra(const Model& model, int64_t layer, const SpectraOption
     const MatrixPlan& plan = plans[p.matrix];
     return factors.set(plan.left).through || (!plan.right.empty() && factors.set(plan.right).through);
   });
-  if (hasShared) exactFactors.emplace(model, layer, options.fold, options.split, plans, true, job);
+  if (hasShared) exactFactors.emplace(model, layer, options.fold, options.split, plans, true, job, input);
   const LayerFactors& source = exactFactors ? *exactFactors : factors;
   parallelFor(
       static_cast<int64_t>(coarse.size()),
@@ -157,6 +196,19 @@ LayerSpectra layerSpectra(const Model& model, int64_t layer, const SpectraOption
     }
   }
   return out;
+}
+
+}  // namespace
+
+LayerSpectra layerSpectra(const Model& model, int64_t layer, const SpectraOptions& options, const Job& job) {
+  return spectraThrough(model, layer, options, nullptr, job);
+}
+
+LayerSpectra weightedLayerSpectra(const Model& model, int64_t layer, const SpectraOptions& options, const LayerInput& input, const Job& job,
+                                  std::vector<BiasShare>* shares) {
+  if (options.fold == Fold::On) throw Error("weighted spectra take the norm's gain from the input: norms are not folded", model.name());
+  if (shares != nullptr && !model.spec().mla) *shares = biasShares(headWeights(model, layer, Fold::Off), input, job);
+  return spectraThrough(model, layer, options, &input, job);
 }
 
 void eachLayerSpectra(const Model& model, const SpectraOptions& options, const DiskCache& cache, Job& job,

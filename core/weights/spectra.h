@@ -14,6 +14,7 @@
 namespace headscope::core {
 
 class Job;
+struct LayerInput;
 
 struct SpectraOptions {
   Fold fold = Fold::On;  // as defaultFold() says for the model
@@ -43,6 +44,17 @@ struct LayerSpectra {
 /// Names that SpectraOptions::matrices may hold, in order: the per-head ones of the golden data, MLA's W_DQ, W_DKV, W_KR, and
 /// "whole_W_Q" ...: a layer's heads stacked, for heavy tails.
 std::vector<std::string> spectraNames(const ModelSpec& spec, const std::vector<int64_t>& offsets);
+
+/// What of each head's E ||x W||^2 is the mean input's own: ||mu W||^2 / E ||x W||^2, W one of W_Q, W_K, W_V, W_QK, W_OV.
+struct BiasShare {
+  std::string matrix;
+  std::vector<double> heads;
+};
+
+/// The same seen through the input's covariance (input_statistics.h), both sides of W_QK and the reading side of W_OV; W_O as it
+/// is. options.fold must be Off: gains are in the input. `shares` (when given) receives the bias shares (standard attention only).
+LayerSpectra weightedLayerSpectra(const Model& model, int64_t layer, const SpectraOptions& options, const LayerInput& input, const Job& job,
+                                  std::vector<BiasShare>* shares = nullptr);
 
 /// One layer. Throws Error: unknown matrix name, fold that is refused, missing tensors; Cancelled.
 LayerSpectra layerSpectra(const Model& model, int64_t layer, const SpectraOptions& options, const Job& job);

@@ -1,0 +1,214 @@
+// The views of weight space: what was planted in a checkpoint is what the picture shows and what the mouse finds.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <limits>
+#include <variant>
+
+#include "core/model/adapter.h"
+#include "core/weights/synthetic_checkpoint.h"
+#include "tests/views/support.h"
+#include "views/view.h"
+
+using namespace headscope;
+using namespace headscope::tests;
+using namespace headscope::views;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// 3 layers of 4 heads: head 0.2 writes what 2.1's query reads; head 1.0's queries have rank 2; head 1.3's hold a NaN.
+struct PlantedModel {
+  fs::path folder = fs::temp_directory_path() / "headscope_weight_views";
+  std::shared_ptr<const core::Model> model;
+  PlantedModel() {
+    core::SyntheticCheckpoint plan;
+    plan.layers = 3, plan.width = 96, plan.heads = plan.kvHeads = 4, plan.headWidth = 16;
+    plan.plant = [plan](const std::string& name, core::MatrixView w) {
+      for (int64_t r = 0; r < w.rows; ++r) {
+        for (int64_t c = 0; c < w.cols; ++c) {
+          const bool isWritten = name == plan.outputName(0) && c >= 32 && c < 48, isRead = name == plan.queryName(2) && r >= 16 && r < 32;
+          if (isWritten) w(r, c) = r >= 10 && r < 26 ? w(r, c) * 3 : 0;
+          if (isRead) w(r, c) = c >= 10 && c < 26 ? w(r, c) * 3 : 0;
+          if (name == plan.queryName(1) && r >= 2 && r < 16) w(r, c) = w(r % 2, c);
+        }
+      }
+      if (name == plan.queryName(1)) w(50, 7) = std::numeric_limits<float>::quiet_NaN();
+    };
+    plan.write(folder);
+    model = core::Model::open(folder);
+  }
+  ~PlantedModel() { fs::remove_all(folder); }
+};
+
+Figure drawn(const char* name, const ViewInput& input, bool isPaper = false, std::shared_ptr<const ViewData>* kept = nullptr) {
+  const View* view = findView(name);
+  EXPECT_NE(view, nullptr) << name;
+  const Theme theme = isPaper ? paperTheme() : darkTheme();
+  const FixedMeasure measure;
+  const Size size = isPaper ? Size{240, 0} : Size{800, 600};
+  core::Job job;
+  std::shared_ptr<const ViewData> data;
+  if (!view->dataKey(input, size).empty()) data = view->compute(input, size, job);
+  if (kept != nullptr) *kept = data;
+  ViewFrame frame{theme, measure, size, isPaper};
+  frame.hover.layer = frame.hover.head = -1;
+  // Loading first: it must not need data.
+  EXPECT_NO_THROW(view->draw(input, nullptr, frame));
+  return view->draw(input, data.get(), frame);
+}
+
+/// The pick of a head's own item (not of lines and edges that pass it).
+const Item* itemOf(const Figure& figure, int64_t layer, int64_t head) {
+  for (const Item& item : figure.content) {
+    if (item.pick.kind == Pick::Kind::Head && item.pick.a == layer && item.pick.b == head) return &item;
+  }
+  return nullptr;
+}
+
+template <typename T>
+int64_t countOf(const Figure& figure) {
+  int64_t count = 0;
+  for (const Item& item : figure.content) count += std::holds_alternative<T>(item.shape);
+  return count;
+}
+
+}  // namespace
+
+TEST(WeightViews, compositionShowsThePlantedCircuitOnTop) {
+  const PlantedModel planted;
+  ViewInput input;
+  input.model = planted.model;
+  const Figure figure = drawn("composition", input);
+  const Item* strongest = nullptr;  // the last curve drawn
+  for (const Item& item : figure.content) {
+    if (std::holds_alternative<CurveItem>(item.shape)) strongest = &item;
+  }
+  ASSERT_NE(strongest, nullptr);
+  EXPECT_EQ(strongest->pick.a, 0 * 4 + 2);
+  EXPECT_EQ(strongest->pick.b, 2 * 4 + 1);
+  EXPECT_EQ(strongest->pick.c, 0);
+  EXPECT_NE(strongest->pick.tip.find("0.2 to Q of 2.1"), std::string::npos) << strongest->pick.tip;
+  EXPECT_NE(figure.caption.find("layers.1.self_attn.q_proj"), std::string::npos) << figure.caption;  // the NaN is named
+
+  // A click on a head isolates it; a second one shows all again.
+  const View& view = *findView("composition");
+  View::Gesture click{View::Gesture::Kind::Click, {}, {}, itemOf(figure, 2, 1)->pick};
+  ASSERT_TRUE(view.handle(click, input, {800, 600}, input.options, input.selection));
+  EXPECT_EQ(input.selection.ref(), (core::HeadRef{2, 1}));
+  const Figure isolated = drawn("composition", input);
+  EXPECT_LT(countOf<CurveItem>(isolated), countOf<CurveItem>(figure));
+  for (const Item& item : isolated.content) {
+    if (std::holds_alternative<CurveItem>(item.shape)) {
+      EXPECT_TRUE(item.pick.a == 9 || item.pick.b == 9);
+    }
+  }
+  view.handle(click, input, {800, 600}, input.options, input.selection);
+  EXPECT_EQ(countOf<CurveItem>(drawn("composition", input)), countOf<CurveItem>(figure));
+
+  input.options.words["form"] = "matrix";
+  input.options.words["kind"] = "q";
+  const Figure matrix = drawn("composition", input);
+  EXPECT_EQ(countOf<ImageItem>(matrix), 2);  // the matrix and its colour bar
+  EXPECT_EQ(countOf<HatchItem>(matrix), 1);  // behind the broken head's pairs
+  core::Job job;
+  const Table table = view.table(input, job);
+  EXPECT_EQ(table.rows.at(0), (std::vector<std::string>{"0", "2", "2", "1", "q", table.rows.at(0).at(5), table.rows.at(0).at(6)}));
+}
+
+TEST(WeightViews, rankMapShowsTheLowRankHeadAndHatchesTheBrokenOne) {
+  const PlantedModel planted;
+  ViewInput input;
+  input.model = planted.model;
+  const Figure figure = drawn("rank_map", input);
+  const Item *low = itemOf(figure, 1, 0), *broken = itemOf(figure, 1, 3), *usual = itemOf(figure, 0, 0);
+  ASSERT_TRUE(low != nullptr && broken != nullptr && usual != nullptr);
+  EXPECT_NE(low->pick.tip.find("  2"), std::string::npos) << low->pick.tip;
+  EXPECT_TRUE(std::holds_alternative<HatchItem>(broken->shape));
+  EXPECT_TRUE(std::holds_alternative<RectItem>(usual->shape));
+  // A drag brushes.
+  View::Gesture drag{View::Gesture::Kind::Drag, {800, 600}, {}, {}};
+  drag.start = {0, 0};
+  findView("rank_map")->handle(drag, input, {800, 600}, input.options, input.selection);
+  EXPECT_EQ(input.selection.brushed.size(), 12U);
+  drawn("rank_map", input, true);
+}
+
+TEST(WeightViews, spectraMarkTheSelectedHeadsRanks) {
+  const PlantedModel planted;
+  ViewInput input;
+  input.model = planted.model;
+  input.selection.layer = 1, input.selection.head = 0;
+  const Figure figure = drawn("spectra", input);
+  bool hasMark = false;
+  for (const Item& item : figure.content) {
+    if (const auto* text = std::get_if<TextItem>(&item.shape)) hasMark = hasMark || text->text == "99.9 %: 2";
+  }
+  EXPECT_TRUE(hasMark);
+  for (const char* form : {"values", "energy"}) {
+    for (const char* across : {"heads", "layers"}) {
+      for (const char* matrix : {"W_Q", "W_OV"}) {
+        input.options.words = {{"form", form}, {"across", across}, {"matrix", matrix}};
+        EXPECT_GE(countOf<PolylineItem>(drawn("spectra", input, true)), 3);
+      }
+    }
+  }
+  input.options.words.clear();
+  View::Gesture wheel{View::Gesture::Kind::Wheel, {10, 10}, {0, 1}, {}};
+  EXPECT_TRUE(findView("spectra")->handle(wheel, input, {800, 600}, input.options, input.selection));
+  EXPECT_EQ(findView("spectra")->subject(input), "W_QK@1 of layer 1");
+  EXPECT_GE(countOf<PolylineItem>(drawn("spectra", input)), 3);
+}
+
+TEST(WeightViews, sharedSubspaceAndItsRank) {
+  const PlantedModel planted;
+  ViewInput input;
+  input.model = planted.model;
+  std::shared_ptr<const ViewData> data;
+  const Figure figure = drawn("subspace", input, false, &data);
+  bool hasEven = false;
+  for (const Item& item : figure.content) {
+    if (const auto* text = std::get_if<TextItem>(&item.shape)) hasEven = hasEven || text->text == "break-even 38.4";
+  }
+  EXPECT_TRUE(hasEven);  // 64 * 96 / 160
+  View::Gesture click{View::Gesture::Kind::Click, {400, 100}, {}, {}};
+  EXPECT_TRUE(findView("subspace")->handle(click, input, {800, 600}, input.options, input.selection));
+  EXPECT_GT(input.options.numbers["rank"], 1);
+  drawn("subspace", input, true);
+}
+
+TEST(WeightViews, loraGridsBarsAndSpectra) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  ViewInput input;
+  const auto base = core::Model::open(goldenFolder() / "models/llama3_gqa");
+  input.model = base;
+  EXPECT_TRUE(findView("lora")->dataKey(input, {}).empty());  // no adapter: nothing to compute
+  drawn("lora", input);
+  input.model = base->withAdapter(core::Adapter::open(goldenFolder() / "adapters/llama_qv"));
+  input.selection.layer = 1, input.selection.head = 3;
+  const Figure figure = drawn("lora", input);
+  const Item* cell = itemOf(figure, 1, 3);
+  ASSERT_NE(cell, nullptr);
+  EXPECT_NE(cell->pick.tip.find("QK change"), std::string::npos);
+  input.options.words["circuit"] = "OV";
+  EXPECT_GT(countOf<RectItem>(drawn("lora", input, true)), 24);
+}
+
+TEST(WeightViews, wordsFallBackToIds) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  ViewInput input;
+  input.model = core::Model::open(goldenFolder() / "models/gpt2");
+  const Figure figure = drawn("words", input);
+  int64_t ids = 0;
+  for (const Item& item : figure.content) {
+    if (const auto* text = std::get_if<TextItem>(&item.shape)) ids += text->text.starts_with("#");
+  }
+  EXPECT_EQ(ids, 4 * 4 * 10);
+  input.model = core::Model::open(goldenFolder() / "models/vit");
+  drawn("words", input);
+}
+
+TEST(WeightViews, nothingOpen) {
+  for (const char* name : {"spectra", "rank_map", "composition", "lora", "subspace", "words"})
+    EXPECT_FALSE(drawn(name, {}).content.empty());
+}
