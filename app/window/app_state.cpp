@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "app/assets.h"
+#include "app/sinks/figure_session.h"
 #include "core/attention/attention_map.h"
 #include "core/attention/forward.h"
 #include "core/attention/telling_heads.h"
@@ -52,7 +53,23 @@ void AppState::start(const StartOptions& options) {
         };
       },
       [this](const core::Error& e) { report(e); });
-  openModel(QString::fromStdString(options.model), QString::fromStdString(options.adapter));
+  if (options.session.empty()) {
+    openModel(QString::fromStdString(options.model), QString::fromStdString(options.adapter));
+    return;
+  }
+  jobs_->submit(
+      "session", "Reading the session",
+      [this, options](core::Job&) -> JobRunner::Delivery {
+        core::Session session = sessionFromFile(options.session);
+        // What the command line says beside the session goes before what the session says.
+        if (options.hasModel) session.model = options.model;
+        if (options.hasPrompt) session.prompt = options.prompt;
+        return [this, session] { applySession(session); };
+      },
+      [this, options](const core::Error& e) {
+        report(e);
+        openModel(QString::fromStdString(options.model), QString::fromStdString(options.adapter));
+      });
 }
 
 int64_t AppState::layers() const { return opened_.model ? opened_.model->spec().layers : 0; }
@@ -314,7 +331,7 @@ void AppState::redo() {
 // ---- panes and sessions
 
 void AppState::setPaneCount(int count) {
-  paneCount_ = count == 1 || count == 4 ? count : 2;
+  paneCount_ = count == 1 || count == 2 ? count : 4;
   focusedPane_ = std::min(focusedPane_, paneCount_ - 1);
   maximisedPane_ = -1;
   Q_EMIT panesChanged();

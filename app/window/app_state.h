@@ -130,7 +130,7 @@ class AppState : public QObject {
   std::vector<core::Selection> past_, future_;
   bool isHeadChosen_ = false;  // by a person or a session: scores no longer choose it
   std::array<core::PaneState, kMostPanes> panes_;
-  int paneCount_ = 2, focusedPane_ = 1, maximisedPane_ = -1;
+  int paneCount_ = 4, focusedPane_ = 1, maximisedPane_ = -1;
   uint64_t traceNumber_ = 0, modelNumber_ = 0;
   views::Theme theme_ = views::lightTheme();
   QTimer typing_;

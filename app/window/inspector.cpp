@@ -30,6 +30,7 @@ Inspector::Inspector(AppState& state, QWidget* parent) : QScrollArea(parent), st
   setFrameShape(QFrame::NoFrame);
   setWidgetResizable(true);
   setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
+  sheet_->setTheme(state.theme());
   setWidget(sheet_);
   viewport()->setAutoFillBackground(false);
   sheet_->setAutoFillBackground(false);

@@ -27,7 +27,7 @@ namespace headscope::app {
 
 MainWindow::MainWindow(const StartOptions& options)
     : settings_(QStringLiteral("headscope"), QStringLiteral("headscope")),
-      systemPalette_(QApplication::palette()),
+      systemTheme_(QApplication::palette()),
       state_(std::make_unique<AppState>()),
       measure_(std::make_unique<QtTextMeasure>()) {
   setWindowTitle(QStringLiteral("Headscope"));
@@ -37,7 +37,7 @@ MainWindow::MainWindow(const StartOptions& options)
   board_ = std::make_unique<PaneBoard>(
       *state_, *measure_, [this] { repaintCanvas(); }, [this](int pane) { exportPane(pane); });
   themeChoice_ = static_cast<ThemeChoice>(std::clamp(settings_.value("theme", 0).toInt(), 0, 2));
-  const bool isDark = themeChoice_ == ThemeChoice::Dark || (themeChoice_ == ThemeChoice::System && isSystemDark(systemPalette_));
+  const bool isDark = themeChoice_ == ThemeChoice::Dark || (themeChoice_ == ThemeChoice::System && systemTheme_.isDark());
   state_->setTheme(isDark ? views::darkTheme() : views::lightTheme());
   buildCentre();
   buildDocks();
@@ -63,6 +63,9 @@ MainWindow::MainWindow(const StartOptions& options)
   ticking->setInterval(60);
   connect(ticking, &QTimer::timeout, this, repaint);
   connect(&state_->jobs(), &JobRunner::changed, this, [this, ticking] { state_->jobs().isIdle() ? ticking->stop() : ticking->start(); });
+  connect(&systemTheme_, &SystemTheme::changed, this, [this] {
+    if (themeChoice_ == ThemeChoice::System) chooseTheme(ThemeChoice::System);
+  });
   state_->start(options);
 }
 
@@ -143,7 +146,7 @@ void MainWindow::applyTheme() {
 void MainWindow::chooseTheme(ThemeChoice choice) {
   themeChoice_ = choice;
   settings_.setValue("theme", static_cast<int>(choice));
-  const bool isDark = choice == ThemeChoice::Dark || (choice == ThemeChoice::System && isSystemDark(systemPalette_));
+  const bool isDark = choice == ThemeChoice::Dark || (choice == ThemeChoice::System && systemTheme_.isDark());
   state_->setTheme(isDark ? views::darkTheme() : views::lightTheme());
   applyTheme();
 }
@@ -158,7 +161,7 @@ void MainWindow::restore() {
   splits.rightRow = settings_.value("splits/right", splits.rightRow).toDouble();
   for (double* f : {&splits.column, &splits.leftRow, &splits.rightRow}) *f = std::clamp(*f, 0.05, 0.95);
   canvas_->setSplits(splits);
-  state_->setPaneCount(settings_.value("panes", 2).toInt());
+  state_->setPaneCount(settings_.value("panes", 4).toInt());
 }
 
 void MainWindow::closeEvent(QCloseEvent* event) {
@@ -173,11 +176,6 @@ void MainWindow::closeEvent(QCloseEvent* event) {
   }
   state_->jobs().cancelAll();
   event->accept();
-}
-
-void MainWindow::changeEvent(QEvent* event) {
-  if (event->type() == QEvent::ThemeChange && themeChoice_ == ThemeChoice::System) chooseTheme(ThemeChoice::System);
-  QMainWindow::changeEvent(event);
 }
 
 void MainWindow::replaceCanvas(const QString& reason) {

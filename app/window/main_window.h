@@ -8,6 +8,7 @@
 #include "app/window/app_state.h"
 #include "app/window/canvas.h"
 #include "app/window/pane_board.h"
+#include "app/window/system_theme.h"
 
 class QDockWidget;
 class QVBoxLayout;
@@ -53,7 +54,6 @@ class MainWindow : public QMainWindow {
 
  protected:
   void closeEvent(QCloseEvent* event) override;
-  void changeEvent(QEvent* event) override;
   void dragEnterEvent(QDragEnterEvent* event) override;
   void dropEvent(QDropEvent* event) override;
 
@@ -73,7 +73,7 @@ class MainWindow : public QMainWindow {
   void leaveFocus();
 
   QSettings settings_;
-  QPalette systemPalette_;
+  SystemTheme systemTheme_;
   std::unique_ptr<AppState> state_;
   std::unique_ptr<views::TextMeasure> measure_;
   std::unique_ptr<PaneBoard> board_;

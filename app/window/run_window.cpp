@@ -4,8 +4,10 @@
 #include <QStyleFactory>
 #include <QSurfaceFormat>
 
+#include "app/assets.h"
 #include "app/window/main_window.h"
 #include "app/window/theme_style.h"
+#include "core/base/error.h"
 
 namespace headscope::app {
 
@@ -28,10 +30,23 @@ void dressApplication() {
   QGuiApplication::setDesktopFileName(QStringLiteral("headscope"));
 }
 
+namespace {
+
+QIcon windowIcon() {
+  try {
+    return QIcon(QString::fromStdString((assetsFolder() / "icons/headscope.svg").string()));
+  } catch (const core::Error&) {
+    return {};  // no picture is no reason not to open
+  }
+}
+
+}  // namespace
+
 int runWindow(int argc, char** argv, const StartOptions& options) {
   prepareQt();
   QApplication application(argc, argv);
   dressApplication();
+  QApplication::setWindowIcon(windowIcon());
   MainWindow window(options);
   window.show();
   return QApplication::exec();

@@ -115,8 +115,10 @@ void extraControl(const Theme& theme, ImGuiFonts& fonts, const ExtraControl& ext
   ImGui::SetNextItemWidth(140);
   if (!extra.choices.empty()) {
     const auto found = options.words.find(extra.key);
-    const std::string current = found == options.words.end() ? extra.choices.front() : found->second;
+    const bool isSet = found != options.words.end() && !found->second.empty();
+    const std::string current = isSet ? found->second : "automatic";
     if (ImGui::BeginCombo(extra.label.c_str(), current.c_str())) {
+      if (ImGui::Selectable("automatic", !isSet)) options.words.erase(extra.key);
       for (const std::string& choice : extra.choices) {
         if (ImGui::Selectable(choice.c_str(), choice == current)) options.words[extra.key] = choice;
       }

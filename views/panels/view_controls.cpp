@@ -10,7 +10,14 @@ const std::map<std::string, ViewControls, std::less<>>& rows() {
   static const std::map<std::string, ViewControls, std::less<>> all = {
       {"head_grid", {true, true, false, true, false, true, {}}},
       {"attention_map", {true, true, true, true, false, false, {}}},
-      {"token_flow", {false, true, false, false, true, false, {}}},
+      {"token_flow",
+       {false,
+        true,
+        false,
+        false,
+        true,
+        false,
+        {{"form", "form", "Two columns with lines, or the text itself with keys tinted", {"columns", "inline"}}}}},
       {"neuron", {}},
   };
   return all;
