@@ -33,7 +33,7 @@ class BoundAdapter {
   void blend(std::vector<float>& values, const std::string& name) const;
   /// A matrix with the adapter's.
   WeightView matrix(const WeightView& stored, const std::string& name, const MatrixShape& shape) const;
-  /// True when apply would change something (so that norms need no reading otherwise).
+  /// What was set aside, for people.
   const std::vector<std::string>& notes() const { return notes_; }
 
  private:

@@ -125,7 +125,12 @@ void Model::survey() {
       unused.push_back(name);
     }
   }
+  constexpr size_t kNotedLayers = 4;
   for (const auto& [layer, count] : beyond) {
+    if (notes_.size() == kNotedLayers) {
+      notes_.push_back("and so do " + std::to_string(beyond.size() - kNotedLayers) + " more layers");
+      break;
+    }
     notes_.push_back("layer " + std::to_string(layer) + " (" + std::to_string(count) + " tensors) comes after the " +
                      std::to_string(spec_.layers) + " layers of config.json and is not shown: a next-token prediction module or the like");
   }

@@ -19,12 +19,6 @@ std::vector<float> pickOutputs(const std::vector<float>& stored, const WeightVie
 
 }  // namespace
 
-bool RoleReader::has(std::string_view name) const {
-  const std::string full = prefix_ + std::string(name);
-  return checkpoint_.find(full) != nullptr ||
-         std::binary_search(checkpoint_.missingTensors().begin(), checkpoint_.missingTensors().end(), full);
-}
-
 bool RoleReader::hasTop(std::string_view name) const {
   const std::string full = topPrefix_ + std::string(name);
   return checkpoint_.find(full) != nullptr ||

@@ -43,8 +43,7 @@ class RoleReader {
 
   const ModelSpec& spec;
 
-  /// True when the tensor is in the files (or was: the index lists it).
-  bool has(std::string_view name) const;
+  /// True when a tensor of the head on top is in the files (or was: the index lists it).
   bool hasTop(std::string_view name) const;
 
   /// A table or matrix "NAME" (a full tensor name below the prefix). Absent: noted as missing, an empty view.

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::array<std::string_view, 1> kTypes2 = {"deepseek_v2"};
 constexpr std::array<std::string_view, 2> kTypes3 = {"deepseek_v3", "kimi_k2"};
-constexpr int64_t kMostExperts = 4096, kMostExpertMatrices = 1'000'000;
+constexpr int64_t kMostExperts = 4096, kMostExpertMatrices = 200'000;
 
 struct LatentDefaults {
   int64_t experts, sharedExperts, expertIntermediate, firstMoe, groups, groupsPerToken, expertsPerToken;
