@@ -12,6 +12,7 @@ namespace {
 
 constexpr double kSin60 = 0.8660254, kCos60 = 0.5;
 constexpr double kFewestTokens = 4;  // deepest zoom
+constexpr double kOutlinedCell = 4;  // points; thinner rows and columns are shown by a line
 constexpr double kLargestCell = 56;  // points: a short sentence needs no wall of colour
 
 std::string headName(core::HeadRef head) { return std::to_string(head.layer) + "." + std::to_string(head.head); }
@@ -211,7 +212,7 @@ void Drawing::addReceived() {
   }
   figure_.add(ClipItem{});
   figure_.add(
-      textAt({strip.x - theme_.gap, strip.bottom()}, "received", theme_.small(), theme_.inkSecond, AnchorX::Right, AnchorY::Bottom));
+      textAt({strip.x - theme_.gap, strip.center().y}, "received", theme_.small(), theme_.inkSecond, AnchorX::Right, AnchorY::Middle));
 }
 
 void Drawing::addEntropy() {
@@ -297,12 +298,19 @@ void Drawing::addCrosshair(const core::Selection& selection, const std::optional
   const bool hasRow = query >= 0 && query < data_.count, hasCol = key >= 0 && key < data_.count;
   const Rect& plot = layout_.plot;
   figure_.addOverlay(ClipItem{plot.inset(-1)});
-  if (hasRow)
-    figure_.addOverlay(
-        RectItem{{plot.x, y(start(query)), plot.width, y(start(query) + step) - y(start(query))}, kTransparent, theme_.accent, 1.25});
-  if (hasCol)
-    figure_.addOverlay(
-        RectItem{{x(start(key)), plot.y, x(start(key) + step) - x(start(key)), plot.height}, kTransparent, theme_.accent, 1.25});
+  const double side = layout_.cell * step;
+  if (side >= kOutlinedCell) {
+    if (hasRow) figure_.addOverlay(RectItem{{plot.x, y(start(query)), plot.width, side}, kTransparent, theme_.accent, 1.25});
+    if (hasCol) figure_.addOverlay(RectItem{{x(start(key)), plot.y, side, plot.height}, kTransparent, theme_.accent, 1.25});
+  } else {  // two outlines would hide a thin row: one line, open around the cell
+    const double row = y(start(query) + step / 2), col = x(start(key) + step / 2), open = hasRow && hasCol ? kOutlinedCell : 0;
+    const Color ink = theme_.accent.withAlpha(0.7);
+    if (hasRow) figure_.addOverlay(segment({plot.x, row}, {hasCol ? col - open : plot.right(), row}, ink, 1));
+    if (hasRow && hasCol) figure_.addOverlay(segment({col + open, row}, {plot.right(), row}, ink, 1));
+    if (hasCol) figure_.addOverlay(segment({col, plot.y}, {col, hasRow ? row - open : plot.bottom()}, ink, 1));
+    if (hasRow && hasCol) figure_.addOverlay(segment({col, row + open}, {col, plot.bottom()}, ink, 1));
+    if (hasRow && hasCol) figure_.addOverlay(RectItem{{col - open, row - open, 2 * open, 2 * open}, kTransparent, theme_.accent, 1});
+  }
   figure_.addOverlay(ClipItem{});
   if (hasRow && y(static_cast<double>(query) + 0.5) > plot.y && y(static_cast<double>(query) + 0.5) < plot.bottom())
     addBoldLabel(query, true);

@@ -139,7 +139,8 @@ Figure drawHeadGrid(const HeadGridData& data, const core::ViewOptions& options, 
       const Rect cell = grid.layout.cellAt(row, col);
       const core::Matrix& map = data.maps[index];
       if (map.size() > 0) {
-        const MapImageCache::Entry entry = data.caches[index].get({scaleOf(data, index, options), t.isDark}, map, ramp);
+        const int pooling = frame.isPaper ? 0 : poolingFor(static_cast<double>(map.cols()), cell.width);
+        const MapImageCache::Entry entry = data.caches[index].get({scaleOf(data, index, options), t.isDark, pooling}, map, ramp);
         if (entry.hasNan) grid.figure.add(HatchItem{cell, t.inkSecond.withAlpha(0.6)});
         grid.figure.add(ImageItem{cell, entry.image, false});
       } else {

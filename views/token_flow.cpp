@@ -82,7 +82,10 @@ class FlowDrawing {
         // Lines to a resting first token would hide all others: thin and grey, as its column is left out of a map's limits.
         const bool isRest = options_.hideFirst && e.key == 0 && data_.count > 1 && !(lit && isHovering());
         const Color color = isRest ? theme_.inkSecond : theme_.categories[static_cast<size_t>(e.head) % theme_.categories.size()];
-        const double strength = !lit ? 0.05 : isRest ? 0.10 + 0.12 * e.weight : 0.18 + 0.67 * std::sqrt(static_cast<double>(e.weight));
+        const double strength =
+            !lit     ? 0.05
+            : isRest ? 0.10 + 0.12 * e.weight
+                     : (isHovering() ? 0.35 : 0.18) + (isHovering() ? 0.55 : 0.67) * std::sqrt(static_cast<double>(e.weight));
         figure_.add(CurveItem{{left_, y(e.query)},
                               {middle, y(e.query)},
                               {middle, y(e.key)},

@@ -78,11 +78,37 @@ std::shared_ptr<const Image> mapImage(core::ConstMatrixView values, const ValueS
   return image;
 }
 
+namespace {
+
+// The largest of each block; NaN where any is, so that it shows.
+core::Matrix pooled(core::ConstMatrixView values, int pooling) {
+  const int64_t step = int64_t{1} << pooling;
+  core::Matrix out((values.rows + step - 1) / step, (values.cols + step - 1) / step);
+  std::fill_n(out.data(), out.size(), -INFINITY);
+  for (int64_t r = 0; r < values.rows; ++r) {
+    float* to = out.row(r / step);
+    for (int64_t c = 0; c < values.cols; ++c) {
+      const float v = values(r, c);
+      if (v > to[c / step] || std::isnan(v)) to[c / step] = v;
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+int poolingFor(double cells, double points) {
+  int pooling = 0;
+  while (points > 0 && cells / static_cast<double>(1 << pooling) > 2 * points && pooling < 20) ++pooling;
+  return pooling;
+}
+
 MapImageCache::Entry MapImageCache::get(const Key& key, core::ConstMatrixView values, const ColorRamp& ramp) const {
   const std::lock_guard lock(mutex_);
   if (!entry_.image || !(key_ == key)) {
     bool hasNan = false;
-    entry_.image = mapImage(values, key.scale, ramp, &hasNan);
+    entry_.image =
+        key.pooling > 0 ? mapImage(pooled(values, key.pooling), key.scale, ramp, &hasNan) : mapImage(values, key.scale, ramp, &hasNan);
     entry_.hasNan = hasNan;
     key_ = key;
   }

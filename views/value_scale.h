@@ -33,13 +33,17 @@ ValueScale scaleFor(const core::ViewOptions& options, core::ConstMatrixView valu
 /// One pixel a cell. NaN cells are transparent: put a hatch behind. `hasNan` may be null.
 std::shared_ptr<const Image> mapImage(core::ConstMatrixView values, const ValueScale& scale, const ColorRamp& ramp, bool* hasNan = nullptr);
 
+/// How far to pool so that `points` points show at most two cells each: a screen that draws fewer pixels than cells would drop
+/// some, and with them thin stripes.
+int poolingFor(double cells, double points);
+
 /// Keeps the last picture made from the same values, so that a repaint costs nothing. Thread-safe.
 class MapImageCache {
  public:
   struct Key {
     ValueScale scale;
     bool isDark = false;
-    int variant = 0;
+    int pooling = 0;  // 2^pooling x 2^pooling cells become one pixel, the largest of them
     bool operator==(const Key&) const = default;
   };
   struct Entry {

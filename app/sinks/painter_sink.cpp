@@ -1,6 +1,7 @@
 #include "app/sinks/painter_sink.h"
 
 #include <QImage>
+#include <QPaintEngine>
 #include <QPainter>
 #include <QPainterPath>
 #include <algorithm>
@@ -80,7 +81,10 @@ struct Painting {
   void operator()(const views::ImageItem& i) const {
     if (!i.image || i.image->width <= 0 || i.image->height <= 0) return;
     const QImage image(i.image->rgba.data(), i.image->width, i.image->height, i.image->width * 4, QImage::Format_RGBA8888);
-    painter.setRenderHint(QPainter::SmoothPixmapTransform, i.isSmooth);
+    // Cells are sharp; only where a pixel holds several are they averaged, or stripes one cell wide would come and go.
+    const bool isShrunk =
+        i.image->width > i.rect.width * textScale * 1.01 && painter.device()->paintEngine()->type() == QPaintEngine::Raster;
+    painter.setRenderHint(QPainter::SmoothPixmapTransform, i.isSmooth || isShrunk);
     painter.drawImage(qt(i.rect), image);
   }
 

@@ -88,9 +88,12 @@ void addMap(Figure& figure, const Rect& plot, core::ConstMatrixView values, cons
     addRectangles(figure, plot, values, part, scale, ramp);
   } else {
     const double width = plot.width / part.cols, height = plot.height / part.rows;
-    const Rect all{plot.x - part.firstCol * width, plot.y - part.firstRow * height, static_cast<double>(values.cols) * width,
-                   static_cast<double>(values.rows) * height};
-    const MapImageCache::Entry entry = cache.get({scale, theme.isDark}, values, ramp);
+    const int pooling = isPaper ? 0 : poolingFor(part.cols, plot.width);
+    const MapImageCache::Entry entry = cache.get({scale, theme.isDark, pooling}, values, ramp);
+    // A pooled picture's last pixels may reach beyond the last cell.
+    const double step = static_cast<double>(1 << pooling);
+    const Rect all{plot.x - part.firstCol * width, plot.y - part.firstRow * height, entry.image->width * step * width,
+                   entry.image->height * step * height};
     if (entry.hasNan) figure.add(HatchItem{plot, theme.inkSecond.withAlpha(0.6)});
     figure.add(ImageItem{all, entry.image, false});
   }
