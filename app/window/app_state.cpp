@@ -27,7 +27,7 @@ QString describe(const core::Error& error) {
 }
 
 AppState::AppState(QObject* parent) : QObject(parent), jobs_(std::make_unique<JobRunner>(3)) {
-  const char* const standard[kMostPanes] = {"head_grid", "attention_map", "token_flow", "neuron"};
+  const char* const standard[kMostPanes] = {"head_grid", "attention_map", "spectra", "neuron"};
   for (int i = 0; i < kMostPanes; ++i) panes_[static_cast<size_t>(i)].view = standard[i];
   hover_.layer = hover_.head = -1;
   typing_.setSingleShot(true);
