@@ -14,5 +14,11 @@ const View& compositionView();
 const View& loraView();
 const View& subspaceView();
 const View& wordsView();
+const View& maskView();
+const View& comparisonView();
+const View& kvCacheView();
+const View& sparseView();
+const View& positionsView();
+const View& complexityView();
 
 }  // namespace headscope::views

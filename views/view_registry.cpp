@@ -4,8 +4,9 @@ namespace headscope::views {
 
 const std::vector<const View*>& allViews() {
   static const std::vector<const View*> views = {
-      &headGridView(), &attentionMapView(), &tokenFlowView(), &neuronView(),   &spectraView(),
-      &rankMapView(),  &compositionView(),  &loraView(),      &subspaceView(), &wordsView(),
+      &headGridView(),    &attentionMapView(), &tokenFlowView(), &neuronView(),     &spectraView(), &rankMapView(),
+      &compositionView(), &loraView(),         &subspaceView(),  &wordsView(),      &maskView(),    &comparisonView(),
+      &kvCacheView(),     &sparseView(),       &positionsView(), &complexityView(),
   };
   return views;
 }

@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct RenderFlags {
-  std::string target, out, view, head, heads, csv, theme, scale, limits, sortBy, form;
+  std::string mechanism, target, out, view, head, heads, csv, theme, scale, limits, sortBy, form;
   std::optional<double> width_mm, font_pt, threshold;
   std::optional<int64_t> query, key;
   double scale_px = 4;
@@ -74,6 +74,7 @@ core::Session sessionOf(const RenderFlags& flags, const CommonFlags& common) {
   if (flags.threshold) options.threshold = *flags.threshold;
   if (!flags.sortBy.empty()) options.sortBy = flags.sortBy;
   if (!flags.form.empty()) options.words["form"] = flags.form;
+  if (!flags.mechanism.empty()) options.words["mechanism"] = flags.mechanism;
   if (!flags.theme.empty()) s.theme = flags.theme;
   if (flags.width_mm) s.figure.width_mm = *flags.width_mm;
   if (flags.font_pt) s.figure.font_pt = *flags.font_pt;
@@ -185,6 +186,7 @@ void declareRender(CLI::App& root, CommonFlags& common) {
   command->add_option("--threshold", flags->threshold, "smallest weight drawn as a line");
   command->add_option("--sort-by", flags->sortBy, "order heads by this score");
   command->add_option("--form", flags->form, "token_flow: columns or inline")->check(CLI::IsMember({"columns", "inline"}));
+  command->add_option("--mechanism", flags->mechanism, "mask, comparison: which, as local:window=64");
   command->add_flag("--letters", flags->hasLetters, "panel letters a, b, c");
   command->add_option("--csv", flags->csv, "the numbers shown, as CSV");
   command->add_flag("--caption", flags->hasCaption, "a caption beside the figure, as text");

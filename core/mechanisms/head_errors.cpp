@@ -76,7 +76,8 @@ double meanOf(const std::vector<float>& values) {
     sum += static_cast<double>(v);
     ++count;
   }
-  return count > 0 ? sum / static_cast<double>(count) : std::numeric_limits<double>::quiet_NaN();
+  const bool isTelling = count > 0 && 2 * count >= static_cast<int64_t>(values.size());  // a few rows don't speak for the head
+  return isTelling ? sum / static_cast<double>(count) : std::numeric_limits<double>::quiet_NaN();
 }
 
 void measureRows(const HeadInput& input, std::span<const HeadRun* const> runs, const ErrorOptions& options, std::vector<HeadErrors>& errors,

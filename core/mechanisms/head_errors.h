@@ -16,7 +16,7 @@ struct HeadErrors {
   std::vector<float> massKept, kl, cosine, rankCorrelation;  // [N]
   std::vector<int64_t> emptyRows;                            // nothing to attend to: the output row is zero
   double output = 0;
-  // Means over rows where defined; NaN where it is nowhere.
+  // Means over the rows where defined; NaN where that is less than half of them.
   double meanMassKept = 0, meanKl = 0, meanCosine = 0, meanRankCorrelation = 0;
   double rootMeanSquareOutput = 0;  // of out W_O, beside it the true head's, to see which part of the stream is meant
 };
