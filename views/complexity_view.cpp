@@ -111,9 +111,9 @@ class ComplexityView : public View {
       high = std::max(high, value(p));
     }
     if (high <= 0) return emptyFigure(frame.size, "Nothing could be measured", "Choose other mechanisms", t);
-    const double labels = t.smallSize * 17;
+    const double labels = std::min(t.smallSize * 17, frame.size.width * 0.35);
     const Rect plot{t.smallSize * 6, t.smallSize * 3, frame.size.width - t.smallSize * 7 - labels, height - t.smallSize * 7.5};
-    if (plot.width < 40 || plot.height < 40) return figure;
+    if (plot.width < 20 || plot.height < 20) return emptyFigure(frame.size, "Too small for a chart", "Make the pane larger", t);
     const double first = static_cast<double>(data.sizes.front()), last = static_cast<double>(data.sizes.back());
     LineChart chart(figure, plot, {first, last, true, "tokens N"}, {low / 1.6, high * 1.6, true, isBytes ? "bytes held" : "seconds"}, t);
     chart.addAxes();
