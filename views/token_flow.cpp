@@ -47,7 +47,7 @@ class FlowDrawing {
     shown_ = std::clamp<int64_t>(static_cast<int64_t>((height - top_ - (frame.isPaper ? 0 : theme_.gap)) / row_), 1,
                                  std::max<int64_t>(1, data.count));
     first_ = std::clamp<int64_t>(std::isfinite(options.firstRow) ? static_cast<int64_t>(std::clamp(options.firstRow, 0.0, 1e9)) : 0, 0,
-                                 data.count - shown_);
+                                 std::max<int64_t>(0, data.count - shown_));
     hoverQuery_ = frame.isPaper ? -1 : frame.hover.query;
     hoverKey_ = frame.isPaper || hoverQuery_ >= 0 ? -1 : frame.hover.key;
   }

@@ -111,6 +111,22 @@ TEST_F(Render, FaultsAreOneLineThatSaysWhatAndWhere) {
   EXPECT_EQ(render("tales " + prompt + " -o a.svg --theme pink"), 2);
 }
 
+TEST_F(Render, WithoutADisplayTheFirstSessionIsWritten) {
+  const std::string command = "cd '" + folder.string() + "' && env -u DISPLAY -u WAYLAND_DISPLAY -u QT_QPA_PLATFORM '" +
+                              HEADSCOPE_BUILD_FOLDER + "/headscope' >out.txt 2>err.txt";
+  ASSERT_EQ(std::system(command.c_str()), 0) << contents(folder / "err.txt");
+  const std::string said = contents(folder / "out.txt");
+  for (const char* part : {"no display", "induction", "previous", ".svg", ".png"}) EXPECT_NE(said.find(part), std::string::npos) << part;
+  int figures = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    const std::string ending = entry.path().extension().string();
+    if (ending != ".svg" && ending != ".png") continue;
+    ++figures;
+    EXPECT_EQ(sessionFromFile(entry.path()).model, "tales");
+  }
+  EXPECT_EQ(figures, 2);
+}
+
 TEST_F(Render, GoldenModelsByIds) {
   HEADSCOPE_REQUIRE_GOLDEN();
   for (const char* model : {"gpt2", "llama3_gqa", "gemma2", "bert"}) {
