@@ -7,7 +7,7 @@
 
 namespace headscope::views {
 
-/// options.words["mechanism"], or the fallback.
+/// options.words["mechanism"], or the fallback; a bare name takes its whole-number parameters from options.numbers.
 std::string mechanismOf(const core::ViewOptions& options, const std::string& fallback);
 double numberOf(const core::ViewOptions& options, const std::string& name, double fallback);
 std::string headName(core::HeadRef head);  // "3.1"

@@ -37,6 +37,34 @@ std::map<std::string, ViewControls, std::less<>> makeRows() {
   all["lora"] = {.limits = true, .extra = {{"circuit", "circuit", "What heads look at, or what they write", {"QK", "OV"}}}};
   all["subspace"] = {.extra = {{"side", "side", "What the heads write, or what they read", {"output", "query", "key", "value"}}}};
   all["words"] = {.extra = {{"matrix", "matrix", "What the head writes, or what it looks for", {"W_OV", "W_QK"}}}};
+  const ExtraControl masks{
+      "mechanism",
+      "mechanism",
+      "Which keys a query sees",
+      {"local", "sinks", "strided", "fixed", "dilated", "global", "block", "symmetric", "topk", "source_local", "source_strided"}};
+  all["mask"] = {.scale = true,
+                 .hideFirst = true,
+                 .extra = {masks, number("window", "window", "Keys of the window", 1, 512, 64),
+                           number("stride", "stride", "Distance between columns", 1, 128, 8),
+                           number("k", "keys kept", "Largest scores that topk keeps", 1, 128, 16),
+                           number("size", "block size", "Tokens a block", 1, 128, 16)}};
+  all["comparison"] = {.scale = true,
+                       .hideFirst = true,
+                       .extra = {{"mechanism",
+                                  "mechanism",
+                                  "Whose map is shown beside the true one",
+                                  {"local", "sinks", "strided", "fixed", "topk", "topp", "clustered", "linear", "rfa", "performer",
+                                   "linformer", "nystrom", "dense_attention", "shared_kv", "reuse", "alibi", "nope"}},
+                                 number("window", "window", "Keys of the window", 1, 512, 64)}};
+  all["kv_cache"] = {.extra = {number("context", "tokens", "Context length", 1, 131072, 4096),
+                               number("bytes", "bytes a number", "4: f32, 2: bf16, 1: fp8", 1, 4, 2)}};
+  all["sparse_v"] = {.extra = {number("weighted", "weighted by values", "1: weights times the size of what each value writes", 0, 1, 0)}};
+  all["positions"] = {.scale = true,
+                      .hideFirst = true,
+                      .extra = {number("base", "RoPE base", "Of the other rotation; the wheel moves it too", 10, 1000000, 10000),
+                                number("scaling", "scaling", "Positions are divided by it", 1, 32, 1)}};
+  all["complexity"] = {.extra = {number("bytes", "bytes", "1: bytes held instead of time", 0, 1, 0),
+                                 number("largest", "largest N", "Tokens of the last point", 512, 16384, 4096)}};
   return all;
 }
 
