@@ -119,7 +119,8 @@ void CudaBackend::rope(const core::Tensor& x, const core::RopeRule& rule, const 
   const double magnitude = rule.isInverse ? 1.0 / spec.magnitude : spec.magnitude;
   for (int64_t n = 0; n < x.rows; ++n) {
     for (size_t i = 0; i < half; ++i) {
-      const double angle = static_cast<double>(rule.firstPosition + n) * spec.frequencies[i];
+      // The float32 product, as the model was trained with: see RopeSpec
+      const double angle = static_cast<float>(rule.firstPosition + n) * static_cast<float>(spec.frequencies[i]);
       cosine[static_cast<size_t>(n) * half + i] = static_cast<float>(std::cos(angle) * magnitude);
       sine[static_cast<size_t>(n) * half + i] = static_cast<float>((rule.isInverse ? -std::sin(angle) : std::sin(angle)) * magnitude);
     }

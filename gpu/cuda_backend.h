@@ -69,7 +69,12 @@ class CudaBackend : public core::Backend {
   Lock begin(const core::Job& job);
 
   DeviceMatrix matrix(const core::Tensor& tensor) const { return {deviceData(tensor), tensor.rows, tensor.cols, tensor.stride}; }
-  DeviceWeights onDevice(const core::WeightView& view);
+  /// A view's stored bytes on the device; its block scales live as long as this.
+  struct StagedWeights {
+    DeviceWeights view;
+    DeviceArray<float> scales;
+  };
+  StagedWeights onDevice(const core::WeightView& view);
   const float* onDevice(const core::Matrix& matrix);
   /// out = x W^T (+ out when isAdded): decoded in row tiles, or in place where the stored numbers are float32.
   void product(const DeviceMatrix& x, const core::WeightView& view, bool isAdded, const DeviceMatrix& out);

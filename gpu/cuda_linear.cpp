@@ -15,9 +15,10 @@ int64_t tileRows(int64_t inputs) { return std::max<int64_t>(1, kTileFloats / std
 
 }  // namespace
 
-DeviceWeights CudaBackend::onDevice(const core::WeightView& view) {
+CudaBackend::StagedWeights CudaBackend::onDevice(const core::WeightView& view) {
   const auto bytes = static_cast<size_t>(view.storedRows * view.storedCols) * core::sizeOf(view.dtype);
-  DeviceWeights w{};
+  StagedWeights staged{};
+  DeviceWeights& w = staged.view;
   w.stored = weights_->get(view.data, bytes);
   w.dtype = view.dtype;
   w.storedCols = view.storedCols;
@@ -25,12 +26,18 @@ DeviceWeights CudaBackend::onDevice(const core::WeightView& view) {
   w.outFirst = view.outFirst, w.outGroupSize = view.outGroupSize, w.outGroupStride = view.outGroupStride;
   w.inFirst = view.inFirst, w.inCount = view.inCount;
   w.scaleCols = view.scaleCols, w.blockRows = view.blockRows, w.blockCols = view.blockCols;
-  if (view.scales != nullptr) {
+  if (view.scales != nullptr) {  // one number a block: read on the host whatever their type and place
     const int64_t scaleRows = (view.storedRows + view.blockRows - 1) / view.blockRows;
-    w.scales = reinterpret_cast<const float*>(
-        weights_->get(reinterpret_cast<const std::byte*>(view.scales), static_cast<size_t>(scaleRows * view.scaleCols) * sizeof(float)));
+    std::vector<float> scales(static_cast<size_t>(scaleRows * view.scaleCols));
+    for (int64_t r = 0; r < scaleRows; ++r) {
+      for (int64_t c = 0; c < view.scaleCols; ++c) {
+        scales[static_cast<size_t>(r * view.scaleCols + c)] = view.scaleAt(r * view.blockRows, c * view.blockCols);
+      }
+    }
+    staged.scales = DeviceArray<float>(std::span<const float>(scales), stream_);
+    w.scales = staged.scales.data();
   }
-  return w;
+  return staged;
 }
 
 const float* CudaBackend::onDevice(const core::Matrix& matrix) {
@@ -47,7 +54,8 @@ void CudaBackend::multiply(const DeviceMatrix& x, const float* w, int64_t wStrid
 }
 
 void CudaBackend::product(const DeviceMatrix& x, const core::WeightView& view, bool isAdded, const DeviceMatrix& out) {
-  const DeviceWeights w = onDevice(view);
+  const StagedWeights staged = onDevice(view);
+  const DeviceWeights& w = staged.view;
   const float one = 1.0f, beta = isAdded ? 1.0f : 0.0f;
   const bool isPlain = view.dtype == core::DType::F32 && view.scales == nullptr && view.outGroups == 1;
   const auto* stored = static_cast<const float*>(w.stored);
