@@ -2,6 +2,7 @@
 
 #include <imgui.h>
 
+#include <algorithm>
 #include <numeric>
 
 namespace headscope::views {
@@ -23,7 +24,7 @@ std::vector<size_t> earClip(const std::vector<Point>& points) {
     const Point &a = points[i], &b = points[(i + 1) % points.size()];
     area += a.x * b.y - b.x * a.y;
   }
-  if (area < 0) ring.assign(ring.rbegin(), ring.rend());
+  if (area < 0) std::reverse(ring.begin(), ring.end());
   while (ring.size() > 3) {
     bool isClipped = false;
     for (size_t i = 0; i < ring.size(); ++i) {

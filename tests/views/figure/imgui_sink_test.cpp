@@ -32,6 +32,9 @@ class ImGuiSinkTest : public testing::Test {
     ImGui::CreateContext();
     fonts_ = std::make_unique<ImGuiFonts>(FontFiles{dejaVu(), "", dejaVu(), "", {dejaVu()}});
     fonts_->rebuild(*ImGui::GetIO().Fonts);
+    ImGui::GetIO().DisplaySize = {400, 300};
+    ImGui::NewFrame();  // sets up what draw lists share
+    ImGui::EndFrame();
     list_ = std::make_unique<ImDrawList>(ImGui::GetDrawListSharedData());
     reset();
   }
@@ -48,6 +51,7 @@ class ImGuiSinkTest : public testing::Test {
   Figure figure() {
     Figure f;
     f.size = {400, 300};
+    f.background = kTransparent;
     return f;
   }
   std::unique_ptr<ImGuiFonts> fonts_;
