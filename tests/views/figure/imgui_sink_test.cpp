@@ -30,6 +30,7 @@ class ImGuiSinkTest : public testing::Test {
   void SetUp() override {
     if (dejaVu().empty()) GTEST_SKIP() << "fonts-dejavu-core is not installed";
     ImGui::CreateContext();
+    ImGui::GetIO().IniFilename = nullptr;
     fonts_ = std::make_unique<ImGuiFonts>(FontFiles{dejaVu(), "", dejaVu(), "", {dejaVu()}});
     fonts_->rebuild(*ImGui::GetIO().Fonts);
     ImGui::GetIO().DisplaySize = {400, 300};
