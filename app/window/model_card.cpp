@@ -88,7 +88,7 @@ void ModelCard::refill() {
   FactSection section;
   if (!opened.model) {
     section.title = tr("No model yet");
-    section.emptyText = tr("Open a folder with Ctrl+O, or drop one");
+    section.emptyText = tr("Ctrl+O opens a folder, or drop one");
     sheet_->setSections({section});
     strengthRow_->hide();
     return;
