@@ -1,4 +1,6 @@
 // The views of weight space: what was planted in a checkpoint is what the picture shows and what the mouse finds.
+#include <unistd.h>
+
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -19,7 +21,7 @@ namespace {
 
 /// 3 layers of 4 heads: head 0.2 writes what 2.1's query reads; head 1.0's queries have rank 2; head 1.3's hold a NaN.
 struct PlantedModel {
-  fs::path folder = fs::temp_directory_path() / "headscope_weight_views";
+  fs::path folder = fs::temp_directory_path() / ("headscope_weight_views_" + std::to_string(::getpid()));
   std::shared_ptr<const core::Model> model;
   PlantedModel() {
     core::SyntheticCheckpoint plan;

@@ -34,7 +34,7 @@ inline QApplication* testApplication() {
 
 class WindowTest : public testing::Test {
  protected:
-  static constexpr int kPatience_ms = 20'000;  // for sanitizers on a loaded machine; waits end as soon as the thing is there
+  static constexpr int kPatience_ms = 60'000;  // for sanitizers on a loaded machine; waits end as soon as the thing is there
 
   void SetUp() override {
     if (!testApplication()) GTEST_SKIP() << "no display: run under xvfb-run";

@@ -1,5 +1,7 @@
 #include "core/weights/disk_cache.h"
 
+#include <unistd.h>
+
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -13,7 +15,7 @@ namespace fs = std::filesystem;
 namespace {
 
 struct Folder {
-  fs::path path = fs::temp_directory_path() / "headscope_disk_cache_test";
+  fs::path path = fs::temp_directory_path() / ("headscope_disk_cache_" + std::to_string(::getpid()));
   Folder() { fs::remove_all(path); }
   ~Folder() { fs::remove_all(path); }
 };

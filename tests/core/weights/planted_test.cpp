@@ -1,4 +1,6 @@
 // Synthetic checkpoints with planted structure: what the weights hold must be what the analyses report.
+#include <unistd.h>
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -19,7 +21,9 @@ namespace {
 /// A folder below the temporary one, removed with its test.
 struct Folder {
   fs::path path;
-  explicit Folder(const std::string& name) : path(fs::temp_directory_path() / ("headscope_planted_" + name)) { fs::remove_all(path); }
+  explicit Folder(const std::string& name) : path(fs::temp_directory_path() / ("headscope_planted_" + name + std::to_string(::getpid()))) {
+    fs::remove_all(path);
+  }
   ~Folder() { fs::remove_all(path); }
 };
 

@@ -1,5 +1,7 @@
 #include "core/weights/spectra.h"
 
+#include <unistd.h>
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -114,7 +116,7 @@ TEST(Spectra, packedFormReadsBackAndRejectsDamage) {
 
 TEST(Spectra, resumesFromTheCache) {
   HEADSCOPE_REQUIRE_GOLDEN();
-  const auto folder = std::filesystem::temp_directory_path() / "headscope_spectra_cache_test";
+  const auto folder = std::filesystem::temp_directory_path() / ("headscope_spectra_cache_" + std::to_string(::getpid()));
   std::filesystem::remove_all(folder);
   const DiskCache cache(folder, 1 << 20);
   const auto model = goldenModel("gpt2");
