@@ -195,7 +195,7 @@ class PositionsView : public View {
       for (size_t d = 0; d < kind.profile.size(); ++d) most = std::max(most, kind.profile[d]);
     }
     const Rect plot{gap + t.smallSize * 4, top + side + t.smallSize * 3.5, frame.size.width - 2 * gap - t.smallSize * 13, chartHeight};
-      LineChart chart(figure, plot, {1, std::max(2.0, static_cast<double>(data.count)), true, "distance + 1, tokens"},
+    LineChart chart(figure, plot, {1, std::max(2.0, static_cast<double>(data.count)), true, "distance + 1, tokens"},
                     {0, most > 0 ? most * 1.05 : 1, false, "mean weight"}, t);
     chart.addAxes();
     for (size_t k = 0; k < data.kinds.size(); ++k) {
