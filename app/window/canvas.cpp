@@ -86,6 +86,7 @@ Canvas::Canvas(views::WorkspaceHost& host, views::FontFiles fonts, QWidget* pare
 }
 
 Canvas::~Canvas() {
+  if (context()) disconnect(context(), nullptr, this, nullptr);  // the base class ends the context when this part is gone already
   if (!context_) return;
   makeCurrent();
   release();

@@ -186,7 +186,7 @@ void MainWindow::replaceCanvas(const QString& reason) {
   label->setAlignment(Qt::AlignCenter);
   label->setWordWrap(true);
   label->setTextInteractionFlags(Qt::TextSelectableByMouse);
-  centre_->replaceWidget(canvas_, label);
+  delete centre_->replaceWidget(canvas_, label);  // the item is ours now
   canvas_->hide();
   canvas_->deleteLater();  // its OpenGL objects were released when the reason came, or never made
   canvas_ = nullptr;
