@@ -1,6 +1,6 @@
 #pragma once
-// Theme: every colour and size of the screen and of figures on paper; nothing else in the program holds one. See design in
-// docs/design.md. Colours that carry data (ramps) are in color_ramp.h and start from these.
+// Theme: every colour and size of the screen and of figures on paper; nothing else in the program holds one. Colours that carry
+// data (ramps) are in color_ramp.h and start from these.
 #include <array>
 
 #include "views/figure/figure.h"
