@@ -157,15 +157,18 @@ class FlowDrawing {
 
   // A small slider between the columns: weights under it are not drawn. Position is the square root, where most weights lie.
   void addThreshold() {
-    const double width = 72, x = (left_ + right_) / 2 - width / 2 + 3 * theme_.gap, line = kControlLine;
+    const std::string text = "over " + shortNumber(options_.threshold, 2);
+    const double width = 72, line = kControlLine, textWidth = frame_.measure.width(text, theme_.small());
+    const bool hasRoom = right_ - left_ >= width + textWidth + 6 * theme_.gap;  // in a narrow pane only the tip says the value
+    const double x = (left_ + right_) / 2 - width / 2 + (hasRoom ? 3 * theme_.gap : 0);
     const double at = x + width * std::sqrt(std::clamp(options_.threshold, 0.0, 1.0));
     figure_.add(segment({x, line}, {x + width, line}, theme_.line, 2));
     figure_.add(segment({at, line}, {x + width, line}, mix(theme_.accent, theme_.canvas, 0.4), 2));
     figure_.add(RectItem{{at - 4, line - 4, 8, 8}, theme_.accent, kTransparent, 0, 4});
-    const std::string text = "over " + shortNumber(options_.threshold, 2);
-    figure_.add(textAt({x - theme_.gap, line}, text, theme_.small(), theme_.inkSecond, AnchorX::Right, AnchorY::Middle));
+    if (hasRoom) figure_.add(textAt({x - theme_.gap, line}, text, theme_.small(), theme_.inkSecond, AnchorX::Right, AnchorY::Middle));
     figure_.content.push_back(
-        pickArea({x, line - 10, width, 20}, {Pick::Kind::Control, 0, -1, -1, "Smallest weight drawn, drag to change"}));
+        pickArea({x, line - 10, width, 20},
+                 {Pick::Kind::Control, 0, -1, -1, "Smallest weight drawn: " + shortNumber(options_.threshold, 2) + ", drag to change"}));
   }
 
   void describe() {

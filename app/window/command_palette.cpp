@@ -3,10 +3,30 @@
 #include <QKeyEvent>
 #include <QLineEdit>
 #include <QListWidget>
+#include <QPainter>
+#include <QStyledItemDelegate>
 #include <QTimer>
 #include <QVBoxLayout>
 
 namespace headscope::app {
+namespace {
+
+constexpr int kShortcutRole = Qt::UserRole + 1;
+
+/// The command's name at the left, its shortcut at the right edge.
+class ShortcutDelegate : public QStyledItemDelegate {
+ public:
+  using QStyledItemDelegate::QStyledItemDelegate;
+  void paint(QPainter* painter, const QStyleOptionViewItem& option, const QModelIndex& index) const override {
+    QStyledItemDelegate::paint(painter, option, index);
+    painter->save();
+    painter->setPen(option.palette.color(QPalette::Disabled, QPalette::WindowText));
+    painter->drawText(option.rect.adjusted(0, 0, -12, 0), Qt::AlignRight | Qt::AlignVCenter, index.data(kShortcutRole).toString());
+    painter->restore();
+  }
+};
+
+}  // namespace
 
 CommandPalette::CommandPalette(const QList<QAction*>& commands, QWidget* parent) : QDialog(parent, Qt::Dialog), commands_(commands) {
   setWindowTitle(tr("Commands"));
@@ -20,6 +40,7 @@ CommandPalette::CommandPalette(const QList<QAction*>& commands, QWidget* parent)
   input_->installEventFilter(this);
   list_ = new QListWidget;
   list_->setToolTip(tr("Commands and their shortcuts"));
+  list_->setItemDelegate(new ShortcutDelegate(list_));
   column->addWidget(input_);
   column->addWidget(list_, 1);
   connect(input_, &QLineEdit::textChanged, this, &CommandPalette::narrow);
@@ -40,7 +61,8 @@ void CommandPalette::narrow(const QString& text) {
       isMatch = isMatch && (name.contains(word, Qt::CaseInsensitive) || command->toolTip().contains(word, Qt::CaseInsensitive));
     if (!isMatch) continue;
     const QString keys = command->shortcut().toString(QKeySequence::NativeText);
-    auto* item = new QListWidgetItem(keys.isEmpty() ? name : QStringLiteral("%1\t%2").arg(name, keys), list_);
+    auto* item = new QListWidgetItem(name, list_);
+    item->setData(kShortcutRole, keys);
     item->setData(Qt::UserRole, static_cast<int>(i));
     item->setToolTip(command->toolTip());
   }
