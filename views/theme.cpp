@@ -27,7 +27,7 @@ Theme lightTheme() {
   t.ink = hex(0x1B1F24), t.inkSecond = hex(0x5B6470), t.accent = hex(0x0B6BCB);
   t.warning = hex(0xB35900), t.error = hex(0xC0272D);
   t.query = hex(0x0072B2), t.key = hex(0xD55E00), t.value = hex(0x009E73);
-  t.specialInk = hex(0x8A6D3B), t.specialFill = hex(0xFBF3E2);
+  t.specialInk = hex(0x866A39), t.specialFill = hex(0xFBF3E2);
   t.categories = {hex(0x0072B2), hex(0xD55E00), hex(0x009E73), hex(0xCC79A7), hex(0xE69F00), hex(0x56B4E9), hex(0x7A6A00), hex(0x1B1F24)};
   return t;
 }

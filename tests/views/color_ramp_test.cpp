@@ -75,9 +75,7 @@ TEST(Theme, TextIsReadable) {
       }
     }
     EXPECT_GE(contrast(t.inkSecond, t.raised), 4.5);
-    if (!t.isDark) {
-      EXPECT_GE(contrast(t.specialInk, t.specialFill), 4.3);
-    }
+    EXPECT_GE(contrast(t.specialInk, t.specialFill), 4.5);
   }
 }
 
