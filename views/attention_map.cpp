@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/attention/head_name.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
 #include "views/token_text.h"
@@ -14,8 +15,6 @@ constexpr double kSin60 = 0.8660254, kCos60 = 0.5;
 constexpr double kFewestTokens = 4;  // deepest zoom
 constexpr double kOutlinedCell = 4;  // points; thinner rows and columns are shown by a line
 constexpr double kLargestCell = 56;  // points: a short sentence needs no wall of colour
-
-std::string headName(core::HeadRef head) { return std::to_string(head.layer) + "." + std::to_string(head.head); }
 
 // Tokens have no round numbers: every second, third or fourth is as good as every fifth.
 int64_t tokenStep(double cell, double label) {

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/attention/attention_map.h"
+#include "core/attention/head_name.h"
 #include "views/attention_map.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
@@ -53,9 +54,7 @@ class AttentionMapView : public View {
   std::string_view name() const override { return "attention_map"; }
   std::string_view title() const override { return "Attention map"; }
   bool isPerHead() const override { return true; }
-  std::string subject(const ViewInput& input) const override {
-    return std::to_string(input.selection.layer) + "." + std::to_string(input.selection.head);
-  }
+  std::string subject(const ViewInput& input) const override { return headName(input.selection.ref()); }
 
   std::string dataKey(const ViewInput& input, Size size) const override {
     if (!hasHead(input)) return {};

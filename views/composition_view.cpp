@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/attention/head_name.h"
 #include "core/weights/composition.h"
 #include "views/color_ramp.h"
 #include "views/figure/axis.h"
@@ -49,10 +50,8 @@ int kindOf(const core::ViewOptions& options) {
   return kind == "q" ? 0 : kind == "k" ? 1 : kind == "v" ? 2 : -1;
 }
 
-std::string textOf(core::HeadRef head) { return std::to_string(head.layer) + "." + std::to_string(head.head); }
-
 std::string tipOf(const Edge& e) {
-  std::string tip = textOf(e.from) + " to " + kKindNames[e.kind] + " of " + textOf(e.to) + "\ncomposition  " + shortNumber(e.value) +
+  std::string tip = headName(e.from) + " to " + kKindNames[e.kind] + " of " + headName(e.to) + "\ncomposition  " + shortNumber(e.value) +
                     "\nexcess  " + shortNumber(e.excess);
   if (std::isfinite(e.before)) tip += "\nwithout the adapter  " + shortNumber(e.before);
   return tip;
@@ -210,13 +209,14 @@ class CompositionView : public View {
         const Point p = nodeAt({l, h});
         const bool isSelected = input.selection.ref() == core::HeadRef{l, h};
         const Rect circle{p.x - radius, p.y - radius, 2 * radius, 2 * radius};
-        figure.add(RectItem{circle, t.canvas, t.inkSecond, 0, radius}).pick = {Pick::Kind::Head, l, h, -1, "Head " + textOf({l, h})};
+        figure.add(RectItem{circle, t.canvas, t.inkSecond, 0, radius}).pick = {Pick::Kind::Head, l, h, -1,
+                                                                               "Head " + headName(core::HeadRef{l, h})};
         if (!frame.isPaper && isSelected) figure.addOverlay(RectItem{circle.inset(-2), kTransparent, t.accent, 2, radius + 2});
       }
     }
     addLegend(figure, only, shown.size(), eligible, t);
     figure.caption += "; layer 0 at the bottom, " + std::to_string(shown.size()) + " of " + std::to_string(eligible) + " edges drawn" +
-                      (isIsolated ? ", of head " + textOf(input.selection.ref()) : std::string()) + ".";
+                      (isIsolated ? ", of head " + headName(input.selection.ref()) : std::string()) + ".";
     for (const std::string& note : data.scores.notes) figure.caption += " " + note + ".";
     return figure;
   }

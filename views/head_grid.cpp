@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/attention/head_name.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
 
@@ -13,7 +14,7 @@ namespace {
 constexpr double kSmallestCell = 28, kLargestCell = 96;
 
 std::string headTip(core::HeadRef head, const core::HeadScores* scores) {
-  std::string tip = "Head " + std::to_string(head.layer) + "." + std::to_string(head.head);
+  std::string tip = "Head " + headName(head);
   if (scores == nullptr) return tip;
   static const std::pair<const char*, const char*> kShown[] = {
       {"previous", "previous token"}, {"induction", "induction"}, {"first", "first token"}, {"entropy", "entropy, bits"}};

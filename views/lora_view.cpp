@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/attention/head_name.h"
 #include "core/weights/lora.h"
 #include "views/color_ramp.h"
 #include "views/figure/axis.h"
@@ -231,11 +232,9 @@ class LoraView : public View {
     if (!(high > 0)) return;
     const double left = area.x + t.smallSize * 4, top = area.y + t.smallSize * 2.4, bottom = t.smallSize * 3.6;
     const double rank = static_cast<double>(std::max<int64_t>(2, c.before.count()));
-    LineChart chart(
-        figure, {left, top, std::max(10.0, area.right() - left - t.smallSize * 4.2), std::max(10.0, area.bottom() - top - bottom)},
-        {1, rank, false, "index"},
-        {0, high * 1.05, false, std::string(ov ? "W_OV" : "W_QK") + " of " + std::to_string(head.layer) + "." + std::to_string(head.head)},
-        t);
+    LineChart chart(figure,
+                    {left, top, std::max(10.0, area.right() - left - t.smallSize * 4.2), std::max(10.0, area.bottom() - top - bottom)},
+                    {1, rank, false, "index"}, {0, high * 1.05, false, std::string(ov ? "W_OV" : "W_QK") + " of " + headName(head)}, t);
     chart.addAxes();
     const auto line = [&](const core::Spectrum& s, Color color, const char* label, double width) {
       std::vector<Point> points;

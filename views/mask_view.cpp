@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/attention/head_name.h"
 #include "core/base/error.h"
 #include "core/mechanisms/comparison.h"
 #include "core/mechanisms/layer_heads.h"

@@ -29,8 +29,6 @@ double numberOf(const core::ViewOptions& options, const std::string& name, doubl
   return found == options.numbers.end() ? fallback : found->second;
 }
 
-std::string headName(core::HeadRef head) { return std::to_string(head.layer) + "." + std::to_string(head.head); }
-
 std::string joined(const std::vector<std::string>& notes) {
   std::string out;
   for (const std::string& note : notes) out += (out.empty() ? "" : "; ") + note;

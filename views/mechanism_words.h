@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "core/attention/head_name.h"
 #include "core/session/session.h"
 
 namespace headscope::views {
@@ -10,8 +11,7 @@ namespace headscope::views {
 /// options.words["mechanism"], or the fallback; a bare name takes its whole-number parameters from options.numbers.
 std::string mechanismOf(const core::ViewOptions& options, const std::string& fallback);
 double numberOf(const core::ViewOptions& options, const std::string& name, double fallback);
-std::string headName(core::HeadRef head);  // "3.1"
-inline std::string headName(const core::Selection& selection) { return headName(selection.ref()); }
+inline std::string headName(const core::Selection& selection) { return core::headName(selection.ref()); }
 std::string joined(const std::vector<std::string>& notes);  // by "; "
 /// 1536 -> "1.5 KiB".
 std::string byteSize(double bytes);

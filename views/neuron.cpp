@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/attention/head_name.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
 #include "views/token_text.h"
@@ -42,7 +43,7 @@ class NeuronDrawing {
         mono_{FontFace::Mono, frame.theme.smallSize, FontWeight::Regular},
         ramp_(divergingRamp(frame.theme)) {
     figure_.background = theme_.canvas;
-    figure_.title = "Neuron detail " + std::to_string(data.head.layer) + "." + std::to_string(data.head.head);
+    figure_.title = "Neuron detail " + headName(data.head);
     lit_ = frame.isPaper ? -1 : frame.under.kind == Pick::Kind::Value ? frame.under.a : -1;
     hoverKey_ = frame.isPaper ? -1 : frame.under.kind == Pick::Kind::Value ? frame.under.b : frame.hover.key;
     layOut(selection);
@@ -255,9 +256,8 @@ class NeuronDrawing {
   }
 
   void describe() {
-    figure_.caption = "How head " + std::to_string(data_.head.layer) + "." + std::to_string(data_.head.head) +
-                      (data_.modelName.empty() ? "" : " of " + data_.modelName) + " weighs keys for the query " + label(data_.query) +
-                      " (position " + std::to_string(data_.query) +
+    figure_.caption = "How head " + headName(data_.head) + (data_.modelName.empty() ? "" : " of " + data_.modelName) +
+                      " weighs keys for the query " + label(data_.query) + " (position " + std::to_string(data_.query) +
                       "): query and key after positions, their elementwise product, the scaled score, softmax, and the share of the head's "
                       "output along its direction. Blue is negative, orange positive.";
   }

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/attention/attention_map.h"
+#include "core/attention/head_name.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
 #include "views/neuron.h"
@@ -43,15 +44,15 @@ class NeuronView : public View {
   std::string_view title() const override { return "Neuron detail"; }
   bool isPerHead() const override { return true; }
   std::string subject(const ViewInput& input) const override {
-    std::string out = std::to_string(input.selection.layer) + "." + std::to_string(input.selection.head);
+    std::string out = headName(input.selection.ref());
     if (input.trace) out += ", query " + std::to_string(queryOf(input));
     return out;
   }
 
   std::string dataKey(const ViewInput& input, Size) const override {
     if (!hasHead(input)) return {};
-    return "neuron:" + std::to_string(reinterpret_cast<uintptr_t>(input.trace.get())) + ":" + std::to_string(input.selection.layer) + "." +
-           std::to_string(input.selection.head) + ":" + std::to_string(queryOf(input));
+    return "neuron:" + std::to_string(reinterpret_cast<uintptr_t>(input.trace.get())) + ":" + headName(input.selection.ref()) + ":" +
+           std::to_string(queryOf(input));
   }
 
   std::shared_ptr<const ViewData> compute(const ViewInput& input, Size, core::Job& job) const override {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/attention/head_name.h"
 #include "core/mechanisms/layer_heads.h"
 #include "core/mechanisms/value_access.h"
 #include "views/color_ramp.h"

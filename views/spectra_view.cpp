@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/attention/head_name.h"
 #include "core/weights/spectra.h"
 #include "views/color_ramp.h"
 #include "views/figure/axis.h"
@@ -74,8 +75,7 @@ std::vector<SpectrumLine> linesOf(const core::Model& model, const ViewInput& inp
 
 std::string tipOf(const SpectraData& data, const SpectrumLine& line) {
   const core::RankMeasures m = core::rankMeasures(line.spectrum.sigma);
-  std::string tip = std::string(data.isByKeyValueHead ? "Key/value head " : "Head ") + std::to_string(line.head.layer) + "." +
-                    std::to_string(line.head.head) + ", " + data.matrix;
+  std::string tip = std::string(data.isByKeyValueHead ? "Key/value head " : "Head ") + headName(line.head) + ", " + data.matrix;
   if (!line.spectrum.isFinite) return tip + "\nNaN or infinite weights";
   tip += "\nrank at 99 %  " + std::to_string(m.effectiveAt1Percent) + "\nrank at 99.9 %  " + std::to_string(m.effectiveAt01Percent) +
          "\nlargest  " + shortNumber(line.spectrum.largest()) + "\nstable rank  " + shortNumber(m.stable);
@@ -222,9 +222,8 @@ class SpectraView : public View {
     chart.addLine(points, t.accent, 2, {Pick::Kind::Head, line.head.layer, line.head.head, -1, tipOf(data, line)});
     if (points.empty()) return;
     const Point end = chart.at(points.back().x, points.back().y);
-    figure.add(textAt({chart.plot().right() + 4, std::clamp(end.y, chart.plot().y, chart.plot().bottom())},
-                      std::to_string(line.head.layer) + "." + std::to_string(line.head.head), t.small(), t.accent, AnchorX::Left,
-                      AnchorY::Middle));
+    figure.add(textAt({chart.plot().right() + 4, std::clamp(end.y, chart.plot().y, chart.plot().bottom())}, headName(line.head), t.small(),
+                      t.accent, AnchorX::Left, AnchorY::Middle));
     int row = 0;
     for (const double epsilon : {numberOf(input.options, "mark_1", 0.01), numberOf(input.options, "mark_2", 0.001)}) {
       const int64_t rank = core::effectiveRank(line.spectrum.sigma, epsilon);

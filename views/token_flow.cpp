@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/attention/head_name.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
 #include "views/token_text.h"
@@ -13,8 +14,6 @@ namespace {
 constexpr double kSmallestRow = 14;             // points on screen
 constexpr double kTop = 40, kControlLine = 22;  // points on screen: above the tokens, and where the threshold stands
 constexpr int64_t kPaperColumns = 72;           // more tokens than this make the columns too long for a page
-
-std::string headName(core::HeadRef head) { return std::to_string(head.layer) + "." + std::to_string(head.head); }
 
 double rowHeightFor(int64_t count, const ViewFrame& frame) {
   if (frame.isPaper) return frame.theme.monoSize * 1.3;

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/attention/attention_map.h"
+#include "core/attention/head_name.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
 #include "views/token_flow.h"
@@ -47,8 +48,7 @@ class TokenFlowView : public View {
   std::string_view title() const override { return "Token flow"; }
   std::string subject(const ViewInput& input) const override {
     std::string out;
-    for (const core::HeadRef& head : headsOf(input))
-      out += (out.empty() ? "" : ", ") + std::to_string(head.layer) + "." + std::to_string(head.head);
+    for (const core::HeadRef& head : headsOf(input)) out += (out.empty() ? "" : ", ") + headName(head);
     return out;
   }
 
@@ -56,7 +56,7 @@ class TokenFlowView : public View {
     const auto heads = headsOf(input);
     if (heads.empty()) return {};
     std::string key = "token_flow:" + std::to_string(reinterpret_cast<uintptr_t>(input.trace.get()));
-    for (const core::HeadRef& head : heads) key += ":" + std::to_string(head.layer) + "." + std::to_string(head.head);
+    for (const core::HeadRef& head : heads) key += ":" + headName(head);
     return key;
   }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/attention/head_name.h"
 #include "core/base/error.h"
 #include "core/tokenizer/tokenizer.h"
 #include "core/weights/words.h"
@@ -59,8 +60,7 @@ class WordsView : public View {
   bool needsTrace() const override { return false; }
   bool isPerHead() const override { return true; }
   std::string subject(const ViewInput& input) const override {
-    return std::string(nameOf(circuitOf(input.options))) + " of " + std::to_string(input.selection.layer) + "." +
-           std::to_string(input.selection.head);
+    return std::string(nameOf(circuitOf(input.options))) + " of " + headName(input.selection.ref());
   }
   std::string dataKey(const ViewInput& input, Size) const override {
     if (!input.model || input.model->spec().input != core::InputKind::Tokens) return {};
@@ -136,9 +136,8 @@ class WordsView : public View {
       addList(figure, data, isPositive ? d.writePositive : d.writeNegative, isQk ? "key" : "writes", {x, top + block, width - t.gap, block},
               line, frame, isQk ? t.key : t.value);
     }
-    figure.caption = std::string("Top singular directions of ") + nameOf(data.words.circuit) + " of head " +
-                     std::to_string(data.head.layer) + "." + std::to_string(data.head.head) + " of " + data.modelName +
-                     ": vocabulary items at both ends of what is " +
+    figure.caption = std::string("Top singular directions of ") + nameOf(data.words.circuit) + " of head " + headName(data.head) + " of " +
+                     data.modelName + ": vocabulary items at both ends of what is " +
                      (isQk ? "matched on the query's and on the key's side" : "read and of what is written") + ", norm gains " +
                      (data.words.isFolded ? "folded" : "not folded") + "; a direction's sign is arbitrary, the two sides share it.";
     return figure;
