@@ -158,7 +158,7 @@ core::KeysNeeded CudaBackend::keysNeeded(const core::AttentionInput& input, cons
       sortRowsDescending(found, sorted, stream_);
       countKeys(sorted, thresholds.data(), wanted, true, deviceData(plain) + head * wanted * count + block.firstRow, count, stream_);
       if (keyWeights == nullptr) return;
-      weighColumns(found, deviceData(weights) + head * count + block.firstKey, stream_);
+      scaleColumns(found, deviceData(weights) + head * count + block.firstKey, stream_);
       sortRowsDescending(found, sorted, stream_);
       countKeys(sorted, thresholds.data(), wanted, false, deviceData(weighted) + head * wanted * count + block.firstRow, count, stream_);
     });

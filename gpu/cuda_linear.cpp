@@ -10,6 +10,8 @@ namespace {
 
 /// Floats of decoded weights held at once.
 constexpr int64_t kTileFloats = int64_t{16} << 20;
+/// Vocabulary entries whose logits are held at once.
+constexpr int64_t kVocabularyTile = 4096;
 
 int64_t tileRows(int64_t inputs) { return std::max<int64_t>(1, kTileFloats / std::max<int64_t>(1, inputs)); }
 
@@ -110,31 +112,27 @@ core::LogitSummary CudaBackend::logitSummary(const core::Tensor& x, const core::
                                              std::span<const int32_t> targets, core::Job& job) {
   const Lock lock = begin(job);
   const int64_t vocabulary = unembedding.outputs();
-  const core::Tensor logits = allocate(x.rows, vocabulary <= 4096 ? vocabulary : 4096);
   const auto count = static_cast<size_t>(x.rows);
   const std::vector<float> lowest(count, -INFINITY), unknown(count, NAN);
   const std::vector<double> zeros(count, 0.0);
   const DeviceArray<float> max(std::span<const float>(lowest), stream_), target(std::span<const float>(unknown), stream_);
   const DeviceArray<double> sum(std::span<const double>(zeros), stream_);
   const DeviceArray<int32_t> wanted(targets, stream_);
+  const bool isAdapted = unembedding.change != nullptr;
+  // Factors of an adapted unembedding apply to all rows, so that it is one tile. Rare.
+  const core::Tensor logits = allocate(x.rows, isAdapted ? vocabulary : std::min(vocabulary, kVocabularyTile));
   for (int64_t first = 0; first < vocabulary; first += logits.cols) {
     job.checkpoint();
     const int64_t tile = std::min(logits.cols, vocabulary - first);
     const core::Tensor part = logits.colsFrom(0, tile);
-    core::Linear rows = unembedding;
-    rows.weight = unembedding.weight.outputsFrom(first, tile);
-    rows.change = nullptr;
-    rows.bias.clear();
-    if (unembedding.change != nullptr) {
-      // Factors of an adapted unembedding apply to all rows: computed whole, then cut. Rare, and small beside the product.
-      const core::Tensor whole = allocate(x.rows, vocabulary);
-      linear(x, unembedding, core::Into::Replace, whole, job);
-      if (softcap > 0) softcapAll(matrix(whole), static_cast<float>(softcap), stream_);
-      summariseLogits(matrix(whole), 0, wanted.data(), max.data(), sum.data(), target.data(), stream_);
-      break;
+    if (isAdapted) {
+      linear(x, unembedding, core::Into::Replace, part, job);
+    } else {
+      core::Linear rows;
+      rows.weight = unembedding.weight.outputsFrom(first, tile);
+      if (!unembedding.bias.empty()) rows.bias.assign(unembedding.bias.begin() + first, unembedding.bias.begin() + first + tile);
+      linear(x, rows, core::Into::Replace, part, job);
     }
-    if (!unembedding.bias.empty()) rows.bias.assign(unembedding.bias.begin() + first, unembedding.bias.begin() + first + tile);
-    linear(x, rows, core::Into::Replace, part, job);
     if (softcap > 0) softcapAll(matrix(part), static_cast<float>(softcap), stream_);
     summariseLogits(matrix(part), first, wanted.data(), max.data(), sum.data(), target.data(), stream_);
   }

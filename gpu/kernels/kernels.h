@@ -76,8 +76,6 @@ void patternSums(const DeviceMatrix& query, const DeviceMatrix& key, const core:
                  int64_t firstRow, int64_t rows, const int64_t* starts, const int32_t* cols, float* out, cudaStream_t stream);
 
 // Keys needed (keys_needed.cu)
-/// weights[r, j] *= keyWeights[j], rows of one head.
-void weighColumns(const DeviceMatrix& weights, const float* keyWeights, cudaStream_t stream);
 /// For each row of descending `sorted`: the smallest count whose sum reaches share * (row sum) - 1e-9 for each share (row sum
 /// taken as 1 unless isNormalised is false); out [shares, outStride] at column r.
 void countKeys(const DeviceMatrix& sorted, const double* shares, int64_t shareCount, bool isNormalised, float* out, int64_t outStride,

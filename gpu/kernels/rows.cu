@@ -86,8 +86,6 @@ void scaleColumns(const DeviceMatrix& x, const float* factors, cudaStream_t stre
   forEach(x.rows, x.cols, stream, "scaling columns", [=] __device__(int64_t r, int64_t c) { x.data[r * x.stride + c] *= factors[c]; });
 }
 
-void weighColumns(const DeviceMatrix& weights, const float* keyWeights, cudaStream_t stream) { scaleColumns(weights, keyWeights, stream); }
-
 void addRows(const DeviceMatrix& x, const DeviceMatrix& y, cudaStream_t stream) {
   forEach(x.rows, x.cols, stream, "adding", [=] __device__(int64_t r, int64_t c) { x.data[r * x.stride + c] += y.data[r * y.stride + c]; });
 }
