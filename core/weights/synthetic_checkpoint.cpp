@@ -16,6 +16,7 @@ namespace headscope::core {
 namespace {
 
 using Family = SyntheticCheckpoint::Family;
+constexpr int64_t kInner = 64, kBytes = 256;
 
 uint64_t next(uint64_t& state) {  // splitmix64
   uint64_t z = (state += 0x9e3779b97f4a7c15ULL);
@@ -100,6 +101,13 @@ class Writer {
     });
   }
 
+  /// Kept in float32 whatever the rest is.
+  void table(const std::string& name, int64_t rows, int64_t cols) {
+    out_.add(name, DType::F32, {rows, cols}, [seed = seedOf(name, plan_.seed), rows, cols](SafetensorsWriter::Sink& sink) {
+      const Matrix m = randomMatrix(rows, cols, 1, seed);
+      sink.write(std::span<const float>(m.data(), static_cast<size_t>(m.size())));
+    });
+  }
   void gain(const std::string& name, int64_t width) { out_.add(name, {width}, std::vector<float>(static_cast<size_t>(width), 1.0F)); }
   void zeros(const std::string& name, int64_t width) { out_.add(name, {width}, std::vector<float>(static_cast<size_t>(width), 0.0F)); }
   void write(const std::filesystem::path& path) const { out_.write(path); }
@@ -127,11 +135,11 @@ class Writer {
 
 nlohmann::json configOf(const SyntheticCheckpoint& c) {
   if (c.family == Family::Gpt2) {
-    return {{"model_type", "gpt2"}, {"n_embd", c.width},   {"n_head", c.heads},
-            {"n_layer", c.layers},  {"n_positions", 1024}, {"vocab_size", 256}};
+    return {{"model_type", "gpt2"}, {"n_embd", c.width},   {"n_head", c.heads},   {"n_layer", c.layers},
+            {"n_inner", kInner},    {"n_positions", 1024}, {"vocab_size", kBytes}};
   }
-  nlohmann::json j = {{"hidden_size", c.width},        {"intermediate_size", c.width},     {"num_attention_heads", c.heads},
-                      {"num_hidden_layers", c.layers}, {"num_key_value_heads", c.kvHeads}, {"vocab_size", 256},
+  nlohmann::json j = {{"hidden_size", c.width},        {"intermediate_size", kInner},      {"num_attention_heads", c.heads},
+                      {"num_hidden_layers", c.layers}, {"num_key_value_heads", c.kvHeads}, {"vocab_size", kBytes},
                       {"rms_norm_eps", 1e-6},          {"max_position_embeddings", 4096},  {"rope_theta", 10000.0},
                       {"tie_word_embeddings", false}};
   if (c.family == Family::Llama) {
@@ -152,8 +160,49 @@ nlohmann::json configOf(const SyntheticCheckpoint& c) {
   return j;
 }
 
+/// A tokenizer with one entry a byte, in GPT-2's alphabet.
+nlohmann::json byteTokenizer() {
+  nlohmann::json vocabulary;
+  int odd = 256;
+  for (int byte = 0; byte < 256; ++byte) {
+    const bool isShown = (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
+    const int c = isShown ? byte : odd++;
+    vocabulary[c < 0x80 ? std::string{static_cast<char>(c)}
+                        : std::string{static_cast<char>(0xC0 | (c >> 6)), static_cast<char>(0x80 | (c & 0x3F))}] = byte;
+  }
+  return {{"version", "1.0"},
+          {"added_tokens", nlohmann::json::array()},
+          {"normalizer", nullptr},
+          {"pre_tokenizer", {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", true}}},
+          {"post_processor", nullptr},
+          {"decoder", {{"type", "ByteLevel"}, {"add_prefix_space", true}, {"trim_offsets", true}, {"use_regex", true}}},
+          {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", nlohmann::json::array()}}}};
+}
+
 std::string prefix(const SyntheticCheckpoint& c, int64_t layer) {
   return c.family == Family::Gpt2 ? "h." + std::to_string(layer) + "." : "model.layers." + std::to_string(layer) + ".";
+}
+
+/// Everything beside attention and its norms.
+void addRest(const SyntheticCheckpoint& c, Writer& writer) {
+  const bool isGpt2 = c.family == Family::Gpt2;
+  writer.table(isGpt2 ? "wte.weight" : "model.embed_tokens.weight", kBytes, c.width);
+  if (isGpt2) writer.table("wpe.weight", 1024, c.width);
+  for (int64_t l = 0; l < c.layers; ++l) {
+    const std::string at = prefix(c, l);
+    if (isGpt2) {
+      writer.gain(at + "ln_2.weight", c.width), writer.zeros(at + "ln_2.bias", c.width);
+      writer.matrix(at + "mlp.c_fc.weight", c.width, kInner, c.width), writer.zeros(at + "mlp.c_fc.bias", kInner);
+      writer.matrix(at + "mlp.c_proj.weight", kInner, c.width, kInner), writer.zeros(at + "mlp.c_proj.bias", c.width);
+    } else {
+      writer.gain(at + "post_attention_layernorm.weight", c.width);
+      for (const char* name : {"gate_proj", "up_proj"}) writer.matrix(at + "mlp." + name + ".weight", kInner, c.width, c.width);
+      writer.matrix(at + "mlp.down_proj.weight", c.width, kInner, kInner);
+    }
+  }
+  writer.gain(isGpt2 ? "ln_f.weight" : "model.norm.weight", c.width);
+  if (isGpt2) writer.zeros("ln_f.bias", c.width);
+  if (!isGpt2) writer.table("lm_head.weight", kBytes, c.width);
 }
 
 }  // namespace
@@ -206,7 +255,9 @@ void SyntheticCheckpoint::write(const std::filesystem::path& folder) const {
         break;
     }
   }
+  if (isRunnable) addRest(*this, writer);
   writer.write(folder / "model.safetensors");
+  if (isRunnable) writeFileWhole(folder / "tokenizer.json", [](std::ostream& out) { out << byteTokenizer().dump() << "\n"; });
   writeFileWhole(folder / "config.json", [&](std::ostream& out) { out << configOf(*this).dump(1) << "\n"; });
 }
 

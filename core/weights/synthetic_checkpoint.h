@@ -1,6 +1,7 @@
 #pragma once
 // Synthetic checkpoints: attention weights of any size with random values, and structure planted by the caller, for benchmarks
-// at real sizes and for tests that recover what was planted. The other tensors are left out: weight views need none of them.
+// at real sizes and for tests that recover what was planted. The other tensors are left out, as weight views need none of them,
+// unless the checkpoint is to run a prompt too.
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -19,6 +20,8 @@ struct SyntheticCheckpoint {
   int64_t queryRank = 48, latentRank = 32, nope = 16, rope = 8;
   DType dtype = DType::F32;  // F32, BF16, or F8_E4M3 with 128 x 128 block scales (norms stay F32)
   uint64_t seed = 1;
+  /// Also a byte tokenizer, an embedding of 256 entries, narrow MLPs, norms and an unembedding: the model runs a prompt.
+  bool isRunnable = false;
   /// Changes a tensor before it is written: its name and values as stored. Called for every matrix; null: none.
   std::function<void(const std::string& name, MatrixView values)> plant;
 
