@@ -10,6 +10,7 @@ const std::vector<core::Bench>& allBenches() {
       {"map_overview", "one head's map at 8,192 tokens", core::benchMapOverview},
       {"head_grid", "144 maps at 512 tokens", core::benchHeadGrid},
       {"products", "one layer's products at real widths, weights as stored", core::benchProducts},
+      {"tokenizer", "a byte-level BPE of 128,000 entries: opening, and encoding on one core", core::benchTokenizer},
       {"mechanisms", "each mechanism on one head at 2,048 tokens, beside dense with its N x N matrix", core::benchMechanisms},
       {"window_share", "a window of 512 at 8,192 tokens against its share of the causal pairs", core::benchWindowShare},
       {"linear_growth", "linear attention from 2,048 to 32,768 tokens", core::benchLinearGrowth},

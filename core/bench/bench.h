@@ -43,7 +43,8 @@ struct Bench {
 double quickest(int runs, const std::function<void()>& work);
 /// Processor seconds of all threads in the thriftiest of `runs` calls: what to read on a machine that others use too.
 double thriftiest(int runs, const std::function<void()>& work);
-/// SGEMM rate of this machine, all threads at once, in GFLOP/s: products of 1024 x 1024 x 1024 for about a second, the best one.
+/// SGEMM rate of this machine, all threads at once, in GFLOP/s: products of 1024 x 1024 x 1024 for about a second, the best fifth of
+/// it.
 /// perProcessorSecond: of one processor second instead, the same on a machine that others use too.
 struct SgemmRate {
   double gflops = 0, perProcessorSecond = 0;

@@ -8,6 +8,7 @@ std::vector<BenchResult> benchForward(BenchContext& context);      // forward_be
 std::vector<BenchResult> benchMapOverview(BenchContext& context);  // map_bench.cpp
 std::vector<BenchResult> benchHeadGrid(BenchContext& context);     // map_bench.cpp
 std::vector<BenchResult> benchProducts(BenchContext& context);     // products_bench.cpp
+std::vector<BenchResult> benchTokenizer(BenchContext& context);    // tokenizer_bench.cpp
 // core/mechanisms/mechanisms_bench.cpp
 std::vector<BenchResult> benchMechanisms(BenchContext& context);
 std::vector<BenchResult> benchWindowShare(BenchContext& context);
