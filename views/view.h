@@ -6,6 +6,7 @@
 //   Figure f = view.draw(input, data.get(), frame); // every frame; data may be null (loading) or stale
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +20,10 @@
 #include "views/theme.h"
 
 namespace headscope::views {
+
+/// A view that sets this number in its options asks for another strength of the adapter: the strength is the model's, so the
+/// program takes the number out again and opens the model at it.
+inline constexpr const char* kStrengthOption = "adapter_strength";
 
 /// What a view is a function of. Pointers may be null: no model, no prompt run yet, scores not yet there.
 struct ViewInput {
@@ -34,11 +39,13 @@ struct ViewInput {
 struct ViewFrame {
   const Theme& theme;
   const TextMeasure& measure;
-  Size size;              // height 0: as high as the view needs at this width (Figure::size says)
-  bool isPaper = false;   // an export: no overlays needed, panel letters and paper type sizes apply
-  core::Selection hover;  // what the mouse is over, layer/head/query/key = -1 where nothing
-  Pick under{};           // what the mouse is over, as the figure drawn last said
-  double progress = -1;   // of the job that computes the data; < 0: none is running
+  Size size;                        // height 0: as high as the view needs at this width (Figure::size says)
+  bool isPaper = false;             // an export: no overlays needed, panel letters and paper type sizes apply
+  core::Selection hover;            // what the mouse is over, layer/head/query/key = -1 where nothing
+  Pick under{};                     // what the mouse is over, as the figure drawn last said
+  double progress = -1;             // of the job that computes the data; < 0: none is running
+  std::optional<Point> pointer{};   // where the mouse is, in the figure; none: elsewhere
+  std::optional<Point> dragFrom{};  // where the button went down, while something is dragged
 };
 
 /// Base of what compute() returns; each view derives its own.
@@ -60,6 +67,12 @@ class View {
   /// Equal keys, equal data. size matters to views that sample (zoom levels). "" when there is nothing to compute.
   virtual std::string dataKey(const ViewInput& input, Size size) const = 0;
   virtual std::shared_ptr<const ViewData> compute(const ViewInput& input, Size size, core::Job& job) const = 0;
+  /// The same, and hands over what there is so far from time to time, so that it can be drawn while the rest is computed and
+  /// stays when the job is stopped. What was handed over is not changed again. Default: compute(), all at once.
+  using ShowPart = std::function<void(std::shared_ptr<const ViewData>)>;
+  virtual std::shared_ptr<const ViewData> computeInParts(const ViewInput& input, Size size, core::Job& job, const ShowPart&) const {
+    return compute(input, size, job);
+  }
   virtual Figure draw(const ViewInput& input, const ViewData* data, const ViewFrame& frame) const = 0;
 
   /// The numbers shown, for CSV; may compute.

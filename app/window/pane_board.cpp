@@ -1,8 +1,16 @@
 #include "app/window/pane_board.h"
 
+#include <QMetaObject>
 #include <algorithm>
 
 namespace headscope::app {
+
+void PaneBoard::changeOptions(int pane, const core::ViewOptions& options) {
+  core::ViewOptions kept = options;
+  const auto strength = kept.numbers.extract(views::kStrengthOption);
+  if (kept != state_.pane(pane).options) state_.setOptions(pane, kept);
+  if (!strength.empty()) state_.setStrength(std::clamp(strength.mapped(), 0.0, 1.5));
+}
 
 bool PaneBoard::isSettled() const {
   return std::all_of(slots_.begin(), slots_.end(),
@@ -36,7 +44,7 @@ views::WorkspaceHost::Pane PaneBoard::pane(int index, views::Size size) {
     slot.key.clear();
   }
   shown.data = slot.data;
-  if (slot.job && slot.wanted != slot.key && slot.wanted != slot.failed) shown.progress = slot.job->fraction();
+  if (slot.job && !slot.job->cancelled() && slot.wanted != slot.key && slot.wanted != slot.failed) shown.progress = slot.job->fraction();
   if (slot.wanted == slot.failed && !slot.failed.empty()) shown.message = slot.fault;
   return shown;
 }
@@ -46,7 +54,18 @@ void PaneBoard::request(int index, Slot& slot, const views::View& view, const vi
   slot.job = state_.jobs().submit(
       "pane " + std::to_string(index), std::string(view.title()),
       [this, index, key, &view, input, size](core::Job& job) -> JobRunner::Delivery {
-        auto data = view.compute(input, size, job);
+        const auto showPart = [this, index, key](std::shared_ptr<const views::ViewData> part) {
+          QMetaObject::invokeMethod(
+              &state_,
+              [this, index, key, part] {
+                Slot& slot = slots_[static_cast<size_t>(index)];
+                if (slot.wanted != key || slot.key == key) return;
+                slot.data = part;
+                repaint_();
+              },
+              Qt::QueuedConnection);
+        };
+        auto data = view.computeInParts(input, size, job, showPart);
         return [this, index, key, data] {
           Slot& done = slots_[static_cast<size_t>(index)];
           if (done.wanted != key) return;

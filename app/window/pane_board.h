@@ -25,7 +25,7 @@ class PaneBoard : public views::WorkspaceHost {
   const views::TextMeasure& measure() const override { return measure_; }
 
   void chooseView(int pane, const views::View& view) override { state_.setView(pane, std::string(view.name())); }
-  void changeOptions(int pane, const core::ViewOptions& options) override { state_.setOptions(pane, options); }
+  void changeOptions(int pane, const core::ViewOptions& options) override;
   void select(const core::Selection& selection) override { state_.select(selection); }
   void setHover(const core::Selection& hover) override { state_.setHover(hover); }
   void focusPane(int pane) override { state_.focusPane(pane); }

@@ -61,6 +61,7 @@ struct Pick {
   int64_t a = -1, b = -1, c = -1;  // Head: layer, head. Cell: query, key. Token: position. Value: view-specific
   std::string tip;                 // ready to show, one or more lines; "" none
   Rect bounds{};                   // of the item that was hit, set by Figure::pick()
+  Rect within{};                   // what a drag on it is measured in, set by the view: a slider's track, a chart's plot
 };
 
 struct RectItem {

@@ -65,6 +65,7 @@ void Workspace::draw(WorkspaceHost& host, Size size) {
                    ImGuiWindowFlags_NoBringToFrontOnFocus | ImGuiWindowFlags_NoScrollWithMouse | ImGuiWindowFlags_NoNav);
   ImGui::PopStyleVar(3);
   figureRects_.fill({});
+  pointedPane_ = hoveredPane_;
   hoveredPane_ = -1;
   const double w = size.width, h = size.height;
   const int count = host.paneCount();
@@ -141,6 +142,12 @@ void Workspace::drawBody(WorkspaceHost& host, int index, Rect rect) {
     frame.hover = host.hover();
     frame.under = under_[static_cast<size_t>(index)];
     frame.progress = pane.progress;
+    const ImVec2 mouse = ImGui::GetIO().MousePos;
+    const Point pointer{mouse.x - rect.x, mouse.y - rect.y};
+    if (pointedPane_ == index) {
+      frame.pointer = pointer;
+      if (isDragging_) frame.dragFrom = dragStart_;
+    }
     figure = pane.view->draw(pane.input, pane.data.get(), frame);
   }
   figure.size = {rect.width, rect.height};

@@ -72,6 +72,7 @@ class Workspace {
   std::array<Figure, 4> figures_;
   std::array<Pick, 4> under_;  // what the mouse was over in each, as of the frame before
   int hoveredPane_ = -1;
+  int pointedPane_ = -1;  // the same as of the frame before
   bool isDragging_ = false;
   Point dragStart_;  // where the button went down, in the figure
   Pick dragPick_;    // and what was there
