@@ -1,18 +1,17 @@
-// Mechanism comparison on one head: true map, effective map and their signed difference; a table of many mechanisms; error
-// against cost. options.words: mechanism (of the maps), mechanisms (of the table, separated by ";").
+// Mechanism comparison on one head: true map, effective map and their signed difference; a table of all mechanisms; error
+// against cost. options.words: mechanism (of the maps), mechanisms (of the table, separated by ";"; default: every one),
+// scatter ("all": a point a head), replace (whole_model.h).
 #include <algorithm>
 #include <cmath>
 
-#include "core/attention/head_name.h"
 #include "core/base/error.h"
-#include "core/mechanisms/comparison.h"
+#include "core/mechanisms/budget.h"
 #include "core/mechanisms/layer_heads.h"
 #include "core/mechanisms/registry.h"
 #include "views/color_ramp.h"
+#include "views/comparison_data.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
-#include "views/line_chart.h"
-#include "views/map_sampling.h"
 #include "views/mechanism_words.h"
 #include "views/view_list.h"
 
@@ -20,20 +19,6 @@ namespace headscope::views {
 namespace {
 
 constexpr double kCells = 384;
-constexpr const char* kTable =
-    "local:window=64;strided:stride=8;fixed:stride=8;sinks;topk:k=16;topp:p=0.9;clustered;linear;performer;linformer;nystrom;dense_"
-    "attention";
-constexpr const char* kShown = "local:window=16";
-
-struct ComparisonData : ViewData {
-  std::string mechanism, refusal, modelName;
-  core::HeadRef head;
-  int64_t count = 0, step = 1;
-  core::Matrix truth, effective, difference;   // [cells, cells], of each cell the entry largest in size
-  bool isSigned = false;                       // the effective map has negative entries or does not sum to 1
-  std::vector<core::MechanismResult> results;  // dense first
-  MapImageCache caches[3];
-};
 
 void keepLarger(float& cell, float value) {
   if (std::abs(value) > std::abs(cell)) cell = value;
@@ -66,31 +51,45 @@ float largestSize(const core::Matrix& m) {
   return largest > 0 ? largest : 1.0f;
 }
 
+using Mechanisms = std::vector<std::shared_ptr<const core::Mechanism>>;
+
+/// Every head of the trace under every mechanism: errors and operations, without maps.
+void fillHeads(const ViewInput& input, const Mechanisms& all, ComparisonData& data, core::Job& job) {
+  const core::Budget budget = core::measureBudget(input.trace, std::span(all).subspan(1), job);
+  for (const core::HeadBudget& head : budget.heads) {
+    for (const core::BudgetOption& option : head.options) {
+      for (size_t m = 1; m < data.results.size(); ++m) {
+        if (data.results[m].mechanism == option.mechanism && option.operations > 0)
+          data.heads.push_back({head.head, m, option.error, option.operations / head.denseOperations});
+      }
+    }
+  }
+}
+
 class ComparisonView : public View {
  public:
   std::string_view name() const override { return "comparison"; }
   std::string_view title() const override { return "Mechanism comparison"; }
   bool isPerHead() const override { return true; }
-  std::string subject(const ViewInput& input) const override {
-    return headName(input.selection) + ", " + mechanismOf(input.options, kShown);
-  }
+  std::string subject(const ViewInput& input) const override { return headName(input.selection) + ", " + shortMechanism(shownOf(input)); }
 
   std::string dataKey(const ViewInput& input, Size) const override {
     if (!input.trace) return {};
     return "comparison:" + std::to_string(reinterpret_cast<uintptr_t>(input.trace.get())) + ":" + headName(input.selection) + ":" +
-           mechanismOf(input.options, kShown) + ":" + listOf(input.options);
+           shownOf(input) + ":" + listOf(input) + (isOfAllHeads(input.options) ? ":heads" : "") + wholeModelKey(input.options);
   }
 
   std::shared_ptr<const ViewData> compute(const ViewInput& input, Size, core::Job& job) const override {
     auto data = std::make_shared<ComparisonData>();
-    data->mechanism = mechanismOf(input.options, kShown);
+    data->mechanism = shownOf(input);
     data->head = input.selection.ref();
     data->modelName = input.trace->model().name();
     data->count = input.trace->count();
     data->step = int64_t{1} << levelFor(static_cast<double>(data->count), kCells);
     try {
       const auto shown = core::parseMechanism(data->mechanism);
-      auto all = core::parseMechanisms("dense;" + listOf(input.options));
+      data->mechanism = shown->spelled();
+      Mechanisms all = core::parseMechanisms("dense;" + listOf(input));
       const bool isListed = std::any_of(all.begin(), all.end(), [&](const auto& m) { return m->spelled() == shown->spelled(); });
       if (!isListed) all.insert(all.begin() + 1, shown);
       const core::LayerHeads layer(input.trace, data->head.layer, job);
@@ -98,10 +97,13 @@ class ComparisonView : public View {
       data->results = core::compareMechanisms(head, layer.outputWeight(data->head.head), all, {}, job);
       data->isSigned = !shown->isNormalised();
       for (const core::MechanismResult& r : data->results) {
-        if (r.mechanism == shown->spelled()) data->refusal = r.refusal;
+        if (r.mechanism == data->mechanism) data->refusal = r.refusal;
       }
-      data->mechanism = shown->spelled();
-      if (data->refusal.empty()) fillMaps(head, *shown, *data, job);
+      if (data->refusal.empty()) {
+        fillMaps(head, *shown, *data, job);
+        data->whole = wholeModel(input, data->mechanism, job);
+      }
+      if (isOfAllHeads(input.options)) fillHeads(input, all, *data, job);
     } catch (const core::Error& e) {
       data->refusal = e.what();
     }
@@ -133,13 +135,22 @@ class ComparisonView : public View {
       row.push_back(r.refusal.empty() ? joined(r.notes) : r.refusal);
       table.rows.push_back(std::move(row));
     }
+    for (const HeadPoint& p : data->heads) {  // every head: what the scatter shows
+      if (p.head == data->head) continue;
+      const double dense = data->results[0].cost.operations;
+      table.rows.push_back({std::to_string(p.head.layer), std::to_string(p.head.head), data->results[p.mechanism].mechanism,
+                            shortNumber(p.error, 7), "", "", "", "", shortNumber(p.work * dense, 12), "", "", ""});
+    }
     return table;
   }
 
+  /// A row of the table or a point opens that mechanism, a point of all heads its head too.
   bool handle(const Gesture& gesture, const ViewInput& input, Size, core::ViewOptions& options, core::Selection& selection) const override {
     if (gesture.kind != Gesture::Kind::Click || !input.trace) return false;
+    if (toggleWholeModel(gesture, options)) return true;
     if (gesture.pick.kind == Pick::Kind::Value && !gesture.pick.tip.empty()) {
-      options.words["mechanism"] = gesture.pick.tip.substr(0, gesture.pick.tip.find('\n'));
+      chooseMechanism(options, gesture.pick.tip.substr(0, gesture.pick.tip.find('\n')));
+      if (gesture.pick.a >= 0) selection.layer = gesture.pick.a, selection.head = gesture.pick.b, selection.brushed.clear();
       return true;
     }
     if (gesture.pick.kind != Pick::Kind::Cell) return false;
@@ -149,16 +160,19 @@ class ComparisonView : public View {
   }
 
  private:
-  static std::string listOf(const core::ViewOptions& options) {
-    const auto found = options.words.find("mechanisms");
-    return found == options.words.end() || found->second.empty() ? kTable : found->second;
+  static std::string listOf(const ViewInput& input) {
+    const auto found = input.options.words.find("mechanisms");
+    if (found != input.options.words.end() && !found->second.empty()) return found->second;
+    return everyMechanism(input.trace ? input.trace->count() : 0);
   }
-
-  static Pick rowPick(const core::MechanismResult& r) {
-    return {Pick::Kind::Value, -1, -1, -1,
-            r.mechanism + "\n" +
-                (r.refusal.empty() ? "output error " + shortNumber(r.errors.output) + ", " + bigNumber(r.cost.operations) + " operations"
-                                   : r.refusal)};
+  /// The first of the list where nothing is chosen.
+  static std::string shownOf(const ViewInput& input) {
+    const std::string list = listOf(input);
+    return mechanismOf(input.options, list.substr(0, list.find(';')));
+  }
+  static bool isOfAllHeads(const core::ViewOptions& options) {
+    const auto found = options.words.find("scatter");
+    return found != options.words.end() && found->second == "all";
   }
 
   static Figure drawComparison(const ComparisonData& data, const core::ViewOptions& options, const ViewFrame& frame) {
@@ -166,29 +180,47 @@ class ComparisonView : public View {
     Figure figure;
     figure.background = t.canvas;
     figure.title = "Mechanisms on head " + headName(data.head);
-    const double top = 2 * t.gap + t.smallSize * 1.4, line = t.smallSize * 1.7;
-    const double tableHeight = line * static_cast<double>(data.results.size() + 1);
-    const double width = (frame.size.width - 4 * t.gap) / 3;
-    const double room = frame.size.height > 0 ? frame.size.height - top - tableHeight - 5 * t.gap : width;
-    const double side = std::clamp(room, 48.0, std::max(48.0, width));
-    figure.size = {frame.size.width, frame.size.height > 0 ? frame.size.height : top + side + tableHeight + 5 * t.gap};
+    const double top = 2 * t.gap + t.smallSize * 1.4, line = t.smallSize * 1.6, width = frame.size.width - 2 * t.gap;
+    const bool isNarrow = width < t.smallSize * 60;  // a column of a page: the scatter goes below the table
+    const double allRows = line * static_cast<double>(data.results.size() + 2), scatter = isNarrow ? width * 0.55 : 0;
+    const double third = (width - 2 * t.gap) / 3, below = 6 * t.gap + line * 2;
+    const double room = frame.size.height > 0 ? frame.size.height - top - below - std::min(allRows, frame.size.height * 0.45) : third;
+    const double side = std::clamp(room, std::min(48.0, third), third);
     if (data.refusal.empty()) {
-      addPicture(figure, {t.gap, top, side, side}, data, 0, options, frame);
-      addPicture(figure, {2 * t.gap + width, top, side, side}, data, 1, options, frame);
-      addPicture(figure, {3 * t.gap + 2 * width, top, side, side}, data, 2, options, frame);
+      for (int i = 0; i < 3; ++i) addPicture(figure, {t.gap + (third + t.gap) * i, top, side, side}, data, i, options, frame);
     } else {
-      figure.add(textAt({t.gap, top}, data.mechanism + ": " + data.refusal, t.sans(), t.warning, AnchorX::Left, AnchorY::Top));
+      TextItem refusal = textAt({t.gap, top}, data.mechanism + ": " + data.refusal, t.sans(), t.warning, AnchorX::Left, AnchorY::Top);
+      refusal.maxWidth = width;
+      figure.add(std::move(refusal));
     }
-    const double y = top + (data.refusal.empty() ? side : line) + 3 * t.gap;
-    const double tableWidth = frame.size.width * 0.68;
-    addTable(figure, {t.gap, y, tableWidth - t.gap, tableHeight}, data, line, t);
-    addScatter(figure,
-               {tableWidth + 6 * t.gap, y + t.gap, frame.size.width - tableWidth - 8 * t.gap, std::max(40.0, tableHeight - 5 * t.gap)},
-               data, t);
+    double y = top + (data.refusal.empty() ? side : line) + 1.5 * t.gap;
+    if (data.refusal.empty()) y += addWholeModelLine(figure, {t.gap, y}, width, data.whole, frame);
+    y += t.gap;
+    const double left = frame.size.height > 0 ? std::max(line * 3, frame.size.height - y - t.gap) : allRows + scatter;
+    const bool hasScatter = !isNarrow || frame.size.height <= 0 || left > allRows + width * 0.3;
+    const double tableHeight = isNarrow && hasScatter ? std::min(allRows, left) : std::min(left, allRows);
+    const double tableWidth = isNarrow ? width : width * 0.64;
+    addComparisonTable(figure, {t.gap, y, tableWidth, tableHeight}, data, line, t);
+    const double axes = t.smallSize * 4.5;
+    if (isNarrow && hasScatter) {
+      const double plotHeight = frame.size.height > 0 ? std::min(scatter, left - tableHeight - axes) : scatter;
+      addComparisonScatter(figure, {t.gap + axes, y + tableHeight + axes * 0.8, width - axes - t.gap, plotHeight}, data, t);
+      y += axes * 1.8 + plotHeight;
+    } else if (!isNarrow) {
+      const double plotLeft = 2 * t.gap + tableWidth + axes;
+      addComparisonScatter(figure,
+                           {plotLeft, y + t.smallSize * 2, frame.size.width - plotLeft - 2 * t.gap,
+                            std::min(std::max(40.0, left - t.smallSize * 6), frame.size.width * 0.4)},
+                           data, t);
+    }
+    figure.size = {frame.size.width, frame.size.height > 0 ? frame.size.height : y + tableHeight + 2 * t.gap};
     figure.caption = "Head " + headName(data.head) + " of " + data.modelName + ", " + std::to_string(data.count) +
                      " tokens. Maps: true, under " + data.mechanism +
-                     ", and the second less the first. Output error is of what the head writes; operations are counted, work is their "
-                     "ratio to the true head's.";
+                     ", and the second less the first. Error is of what the head writes; kept: share of the true mass on keys looked at; "
+                     "work: counted operations over the true head's; held: working memory of one thread; ms: measured. Orange names see "
+                     "later tokens, which this model never does.";
+    if (!data.heads.empty()) figure.caption += " Each point is a head under a mechanism; blue: " + data.mechanism + ".";
+    if (!data.whole.heads.empty()) figure.caption += " Whole model: " + wholeModelText(data.whole) + ".";
     for (const core::MechanismResult& r : data.results) {
       if (r.mechanism == data.mechanism && !r.notes.empty()) figure.caption += " Note: " + joined(r.notes) + ".";
     }
@@ -204,10 +236,12 @@ class ComparisonView : public View {
         scaleFor(options, which == 1 && !data.isSigned ? data.truth : values, options.hideFirst && values.cols() > 1 ? 1 : 0);
     if (isDiverging)
       scale = {core::ColorScale::Linear, -static_cast<double>(largestSize(values)), static_cast<double>(largestSize(values)), false};
-    const char* const names[] = {"true map", "effective map", "effective - true"};
-    figure.add(textAt({plot.x, plot.y - t.gap / 2},
-                      std::string(names[which]) + (isDiverging ? ", " + shortNumber(scale.low) + " to " + shortNumber(scale.high) : ""),
-                      t.small(), t.inkSecond, AnchorX::Left, AnchorY::Bottom));
+    const char* const names[] = {"true map", "effective map", "difference"};
+    TextItem title =
+        textAt({plot.x, plot.y - t.gap / 2}, std::string(names[which]) + (isDiverging ? ", \u00B1" + shortNumber(scale.high, 2) : ""),
+               t.small(), t.inkSecond, AnchorX::Left, AnchorY::Bottom);
+    title.maxWidth = std::max(plot.width, t.smallSize * 8);
+    figure.add(std::move(title));
     const double cells = static_cast<double>(values.rows());
     addMap(figure, plot, values, {0, cells, 0, cells}, scale, isDiverging ? divergingRamp(t) : attentionRamp(t), data.caches[which], t,
            frame.isPaper);
@@ -215,61 +249,6 @@ class ComparisonView : public View {
     area.pick = {Pick::Kind::Cell, -1, -1, -1, ""};
     area.pickRows = area.pickCols = cells;
     area.pickStep = static_cast<double>(data.step);
-  }
-
-  static void addTable(Figure& figure, const Rect& rect, const ComparisonData& data, double line, const Theme& t) {
-    const char* const heads[] = {"error", "kept", "KL", "cosine", "work", "held", "ms"};
-    const double first = rect.width * 0.36, step = (rect.width - first) / 7;
-    for (int c = 0; c < 7; ++c) {
-      figure.add(textAt({rect.x + first + step * (c + 1), rect.y}, heads[c], t.small(), t.inkSecond, AnchorX::Right, AnchorY::Top));
-    }
-    const double dense = std::max(1.0, data.results[0].cost.operations);
-    for (size_t i = 0; i < data.results.size(); ++i) {
-      const core::MechanismResult& r = data.results[i];
-      const double y = rect.y + line * static_cast<double>(i + 1);
-      if (r.mechanism == data.mechanism)
-        figure.add(RectItem{{rect.x - t.gap / 2, y - 1, rect.width + t.gap, line}, t.raised, kTransparent, 1, t.radius});
-      TextItem label = textAt({rect.x, y}, r.mechanism, t.small(), r.isCausal ? t.ink : t.warning, AnchorX::Left, AnchorY::Top);
-      label.maxWidth = first - t.gap;
-      figure.add(std::move(label));
-      figure.content.push_back(pickArea({rect.x, y - 1, rect.width, line}, rowPick(r)));
-      const auto number = [](double v, int digits = 3) {
-        return std::isnan(v) ? std::string("-") : shortNumber(std::abs(v) < 1e-6 ? 0.0 : v, digits);
-      };
-      const std::string cells[] = {number(r.errors.output),     number(r.errors.meanMassKept),     number(r.errors.meanKl),
-                                   number(r.errors.meanCosine), number(r.cost.operations / dense), byteSize(r.cost.bytesHeld),
-                                   number(1000 * r.seconds, 2)};
-      if (!r.refusal.empty()) {
-        TextItem refusal = textAt({rect.x + first, y}, r.refusal, t.small(), t.inkSecond, AnchorX::Left, AnchorY::Top);
-        refusal.maxWidth = rect.width - first;
-        figure.add(std::move(refusal));
-        continue;
-      }
-      for (int c = 0; c < 7; ++c)
-        figure.add(textAt({rect.x + first + step * (c + 1), y}, cells[c], t.small(), t.ink, AnchorX::Right, AnchorY::Top));
-    }
-  }
-
-  static void addScatter(Figure& figure, const Rect& plot, const ComparisonData& data, const Theme& t) {
-    double low = 1e300, high = 0, worst = 0.1;
-    for (size_t i = 1; i < data.results.size(); ++i) {
-      const core::MechanismResult& r = data.results[i];
-      if (!r.refusal.empty() || r.cost.operations <= 0) continue;
-      low = std::min(low, r.cost.operations);
-      high = std::max(high, r.cost.operations);
-      worst = std::max(worst, std::min(2.0, r.errors.output));
-    }
-    if (high <= 0 || plot.width < 40) return;
-    LineChart chart(figure, plot, {low / 1.5, high * 1.5, true, "operations"}, {0, worst * 1.1, false, "output error"}, t);
-    chart.addAxes();
-    for (size_t i = 1; i < data.results.size(); ++i) {
-      const core::MechanismResult& r = data.results[i];
-      if (!r.refusal.empty() || r.cost.operations <= 0) continue;
-      const Point at = chart.at(r.cost.operations, std::min(2.0, r.errors.output));
-      const double size = r.mechanism == data.mechanism ? 8 : 6;
-      figure.add(RectItem{{at.x - size / 2, at.y - size / 2, size, size}, r.isCausal ? t.accent : t.warning, kTransparent, 1, size / 2})
-          .pick = rowPick(r);
-    }
   }
 };
 

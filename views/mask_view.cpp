@@ -1,20 +1,22 @@
 // Mask studio: a pattern drawn at the prompt's size, the true map under it, mass kept a row beside it, and what it saves.
-// options.words: mechanism ("local:window=64"). A click on the pattern draws or erases a block of a block mask.
+// options.words: mechanism ("local:window=64"), replace (whole_model.h). On the pattern of a block mask a click draws or erases
+// a block, and a drag draws all that it crosses.
 #include <algorithm>
 #include <cmath>
 
-#include "core/attention/head_name.h"
 #include "core/base/error.h"
 #include "core/mechanisms/comparison.h"
 #include "core/mechanisms/layer_heads.h"
 #include "core/mechanisms/registry.h"
 #include "core/mechanisms/softmax_run.h"
 #include "views/color_ramp.h"
+#include "views/facts.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
 #include "views/map_sampling.h"
 #include "views/mechanism_words.h"
 #include "views/view_list.h"
+#include "views/whole_model.h"
 
 namespace headscope::views {
 namespace {
@@ -25,10 +27,17 @@ struct MaskData : ViewData {
   std::string mechanism, refusal, modelName;
   core::HeadRef head;
   int64_t count = 0, step = 1;  // N, tokens a cell
-  core::Matrix pattern, truth;  // [cells, cells]: share of the cell's pairs that are seen; largest true weight
+  core::Matrix pattern, truth;  // [cells, cells]: share of the cell's pairs that are seen; largest true weight, less than 0 where kept
   core::MechanismResult result;
-  double densePairs = 0, denseOperations = 0;
+  core::Cost dense;
+  WholeModel whole;
+  float largestOfFirst = 0, largestBeyond = 0;  // true weights in the first token's column, and in the others
   MapImageCache patternCache, truthCache;
+
+  double largest(bool isFirstLeftOut) const {
+    const float all = isFirstLeftOut && count > 1 ? largestBeyond : std::max(largestOfFirst, largestBeyond);
+    return all > 0 ? static_cast<double>(all) : 1.0;
+  }
 };
 
 /// Pooled pictures of the mask (mean) and of the true map (largest), a block of rows at a time.
@@ -48,6 +57,8 @@ void fillPictures(const core::HeadInput& input, const core::Mechanism& mechanism
     dense->mapRows(first, height, rows.view().rowsFrom(0, height), job);
     for (int64_t r = 0; r < height; ++r) {
       for (int64_t j = 0; j < n; ++j) data.truth(cell, j / data.step) = std::max(data.truth(cell, j / data.step), rows(r, j));
+      data.largestOfFirst = std::max(data.largestOfFirst, rows(r, 0));
+      for (int64_t j = 1; j < n; ++j) data.largestBeyond = std::max(data.largestBeyond, rows(r, j));
     }
     if (softmax != nullptr) {
       softmax->head().mask->blockRanges(first, height, ranges);
@@ -60,8 +71,55 @@ void fillPictures(const core::HeadInput& input, const core::Mechanism& mechanism
         for (int64_t j = 0; j < n; ++j) data.pattern(cell, j / data.step) += rows(r, j) != 0.0f ? share : 0.0f;
       }
     }
+    for (int64_t c = 0; c < cells; ++c) {  // kept weights are blue on the diverging ramp, which is its negative side
+      if (data.pattern(cell, c) > 0) data.truth(cell, c) = -data.truth(cell, c);
+    }
   }
 }
+
+/// Where the parts stand. Takes the screen's sizes of any theme: only paper has others.
+struct MaskLayout {
+  Rect pattern, truth, strip;
+  double below = 0;  // where the numbers begin
+  Size size;
+};
+
+constexpr size_t kFacts = 8;
+
+MaskLayout layoutOf(Size size, const Theme& t) {
+  const double strip = std::min(56.0, size.width * 0.12), top = t.gap * 2 + t.smallSize * 1.4, line = t.smallSize * 1.6;
+  const double numbers = line * 4.4 + factsHeight(kFacts, size.width - 2 * t.gap, t) + 3 * t.gap;
+  const double width = (size.width - 5 * t.gap - strip) / 2;
+  const double side = std::max(24.0, size.height > 0 ? std::min(width, size.height - top - numbers) : width);
+  MaskLayout out;
+  out.pattern = {t.gap, top, side, side};
+  out.truth = {out.pattern.right() + 2 * t.gap, top, side, side};
+  out.strip = {out.truth.right() + t.gap, top, strip, side};
+  out.below = top + side + t.gap;
+  out.size = {size.width, size.height > 0 ? size.height : top + side + numbers};
+  return out;
+}
+
+/// "block:size=16,blocks=..." with the block of this pair drawn; where it was drawn already it is taken away if isToggle.
+std::string withBlock(const std::string& text, int64_t query, int64_t key, bool isToggle) {
+  const std::string spelled = core::parseMechanism(text)->spelled();
+  const size_t size = spelled.find("size="), blocks = spelled.find("blocks=");
+  const int64_t side = std::max<int64_t>(1, std::strtoll(spelled.c_str() + size + 5, nullptr, 10));
+  const std::string pair = std::to_string(query / side) + "." + std::to_string(key / side);
+  std::string list = "+" + spelled.substr(blocks + 7) + "+";
+  const size_t at = list.find("+" + pair + "+");
+  if (at == std::string::npos) {
+    list += pair + "+";
+  } else if (isToggle) {
+    list.erase(at, pair.size() + 1);
+  }
+  const std::string kept = list.size() > 1 ? list.substr(1, list.size() - 2) : std::string();
+  return spelled.substr(0, blocks + 7) + (kept.empty() ? "none" : kept);
+}
+
+bool isBlocks(const std::string& mechanism) { return mechanism.substr(0, mechanism.find(':')) == "block"; }
+
+constexpr int64_t kDraw = 8;  // Pick::a of the word that begins a mask drawn by hand
 
 /// A window of about a quarter of the prompt where nothing is chosen.
 std::string maskOf(const ViewInput& input, const core::ViewOptions& options) {
@@ -75,12 +133,14 @@ class MaskView : public View {
   std::string_view name() const override { return "mask"; }
   std::string_view title() const override { return "Mask studio"; }
   bool isPerHead() const override { return true; }
-  std::string subject(const ViewInput& input) const override { return headName(input.selection) + ", " + maskOf(input, input.options); }
+  std::string subject(const ViewInput& input) const override {
+    return headName(input.selection) + ", " + shortMechanism(maskOf(input, input.options));
+  }
 
   std::string dataKey(const ViewInput& input, Size) const override {
     if (!input.trace) return {};
     return "mask:" + std::to_string(reinterpret_cast<uintptr_t>(input.trace.get())) + ":" + headName(input.selection) + ":" +
-           maskOf(input, input.options);
+           maskOf(input, input.options) + wholeModelKey(input.options);
   }
 
   std::shared_ptr<const ViewData> compute(const ViewInput& input, Size, core::Job& job) const override {
@@ -97,12 +157,15 @@ class MaskView : public View {
       const std::shared_ptr<const core::Mechanism> both[] = {core::parseMechanism("dense"), mechanism};
       core::ComparisonOptions options;
       options.keepsRows = true;
+      options.errors.hasRankCorrelation = false;  // not shown, and a sort of every row
       auto results = core::compareMechanisms(head, layer.outputWeight(data->head.head), both, options, job);
-      data->densePairs = results[0].cost.keptPairs;
-      data->denseOperations = results[0].cost.operations;
+      data->dense = results[0].cost;
       data->result = std::move(results[1]);
       data->refusal = data->result.refusal;
-      if (data->refusal.empty()) fillPictures(head, *mechanism, *data, job);
+      if (data->refusal.empty()) {
+        fillPictures(head, *mechanism, *data, job);
+        data->whole = wholeModel(input, data->mechanism, job);
+      }
     } catch (const core::Error& e) {
       data->refusal = e.what();
     }
@@ -130,44 +193,51 @@ class MaskView : public View {
     return table;
   }
 
-  bool handle(const Gesture& gesture, const ViewInput& input, Size, core::ViewOptions& options, core::Selection& selection) const override {
-    if (gesture.kind != Gesture::Kind::Click || gesture.pick.kind != Pick::Kind::Cell || !input.trace) return false;
+  bool handle(const Gesture& gesture, const ViewInput& input, Size size, core::ViewOptions& options,
+              core::Selection& selection) const override {
+    if (!input.trace) return false;
+    if (toggleWholeModel(gesture, options)) return true;
     const std::string text = maskOf(input, options);
-    if (text.rfind("block", 0) != 0) {
+    const bool isClick = gesture.kind == Gesture::Kind::Click;
+    if (isClick && gesture.pick.kind == Pick::Kind::Control && gesture.pick.a == kDraw) {
+      const int64_t side = std::max<int64_t>(1, int64_t{1} << levelFor(static_cast<double>(input.trace->count()), 8));
+      chooseMechanism(options, "block:size=" + std::to_string(side) + ",blocks=diagonal");
+      return true;
+    }
+    if (gesture.pick.kind != Pick::Kind::Cell || gesture.isPan) return false;
+    if (isClick && !isBlocks(text)) {
       selection.query = gesture.pick.a;
       selection.key = gesture.pick.b;
       return true;
     }
-    options.words["mechanism"] = toggledBlock(text, gesture.pick.a, gesture.pick.b);
+    if (!isBlocks(text) || (!isClick && gesture.kind != Gesture::Kind::Drag)) return false;
+    int64_t query = gesture.pick.a, key = gesture.pick.b;
+    if (!isClick) {  // a drag's pick is of where it began
+      const Rect plot = layoutOf(size, lightTheme()).pattern;
+      if (!plot.contains(gesture.start) || !plot.contains(gesture.at)) return false;
+      const double count = static_cast<double>(input.trace->count());
+      query = static_cast<int64_t>((gesture.at.y - plot.y) / plot.height * count);
+      key = static_cast<int64_t>((gesture.at.x - plot.x) / plot.width * count);
+    }
+    chooseMechanism(options, withBlock(text, query, key, isClick));
     return true;
   }
 
  private:
-  /// "block:size=16,blocks=..." with the block of this pair added, or taken away where it was drawn.
-  static std::string toggledBlock(const std::string& text, int64_t query, int64_t key) {
-    std::string spelled = core::parseMechanism(text)->spelled();
-    const size_t size = spelled.find("size="), blocks = spelled.find("blocks=");
-    const int64_t side = std::max<int64_t>(1, std::strtoll(spelled.c_str() + size + 5, nullptr, 10));
-    const std::string pair = std::to_string(query / side) + "." + std::to_string(key / side);
-    std::string list = "+" + spelled.substr(blocks + 7) + "+";
-    const size_t at = list.find("+" + pair + "+");
-    list = at == std::string::npos ? list + pair + "+" : list.erase(at, pair.size() + 1);
-    const std::string kept = list.size() > 1 ? list.substr(1, list.size() - 2) : std::string();
-    return spelled.substr(0, blocks + 7) + (kept.empty() ? "none" : kept);
-  }
-
   static void addPicture(Figure& figure, const Rect& plot, const MaskData& data, bool isPattern, const core::ViewOptions& options,
                          const ViewFrame& frame) {
     const Theme& t = frame.theme;
     const core::Matrix& values = isPattern ? data.pattern : data.truth;
-    ValueScale scale = isPattern ? ValueScale{core::ColorScale::Linear, 0, 1, false}
-                                 : scaleFor(options, values, options.hideFirst && values.cols() > 1 ? 1 : 0);
-    if (isPattern && data.step > 1) scale.high = 1;
+    ValueScale scale{core::ColorScale::Linear, 0, 1, false, false};
+    if (!isPattern) {
+      scale = {options.scale, 0, data.largest(options.hideFirst), options.limits.has_value(), true};
+      if (options.limits) scale.low = options.limits->first, scale.high = options.limits->second;
+    }
     const double cells = static_cast<double>(values.rows());
-    figure.add(
-        textAt({plot.x, plot.y - t.gap / 2}, isPattern ? "pattern" : "true map", t.small(), t.inkSecond, AnchorX::Left, AnchorY::Bottom));
-    addMap(figure, plot, values, {0, cells, 0, cells}, scale, attentionRamp(t), isPattern ? data.patternCache : data.truthCache, t,
-           frame.isPaper);
+    figure.add(textAt({plot.x, plot.y - t.gap / 2}, isPattern ? "pattern" : "true map: kept, lost", t.small(), t.inkSecond, AnchorX::Left,
+                      AnchorY::Bottom));
+    addMap(figure, plot, values, {0, cells, 0, cells}, scale, isPattern ? attentionRamp(t) : divergingRamp(t),
+           isPattern ? data.patternCache : data.truthCache, t, frame.isPaper);
     Item& area = figure.add(RectItem{plot, kTransparent, t.line, 0});
     area.pick = {Pick::Kind::Cell, -1, -1, -1, ""};
     area.pickRows = area.pickCols = cells;
@@ -179,43 +249,67 @@ class MaskView : public View {
     Figure figure;
     figure.background = t.canvas;
     figure.title = "Mask " + headName(data.head) + ", " + data.mechanism;
-    const double strip = 56, top = t.gap * 2 + t.smallSize * 1.4, line = t.smallSize * 1.6;
-    const double below = line * 4 + t.gap * 2;
-    const double width = (frame.size.width - 5 * t.gap - strip) / 2;
-    const double side = std::max(24.0, frame.size.height > 0 ? std::min(width, frame.size.height - top - below) : width);
-    figure.size = {frame.size.width, frame.size.height > 0 ? frame.size.height : top + side + below};
-    const Rect pattern{t.gap, top, side, side}, truth{pattern.right() + 2 * t.gap, top, side, side};
-    addPicture(figure, pattern, data, true, options, frame);
-    addPicture(figure, truth, data, false, options, frame);
-    addMassStrip(figure, {truth.right() + t.gap, top, strip, side}, data, t);
+    const MaskLayout layout = layoutOf(frame.size, t);
+    figure.size = layout.size;
+    addPicture(figure, layout.pattern, data, true, options, frame);
+    addPicture(figure, layout.truth, data, false, options, frame);
+    addMassStrip(figure, layout.strip, data, t);
+    if (!frame.isPaper) addDrawWord(figure, layout.pattern, isBlocks(data.mechanism), frame);
+    const double width = frame.size.width - 2 * t.gap, line = t.smallSize * 1.6;
     const core::MechanismResult& r = data.result;
-    const double density = r.cost.keptPairs / std::max(1.0, data.densePairs);
-    const std::vector<std::string> lines{
-        data.mechanism,
-        "density " + shortNumber(100 * density) + " %   output error " + shortNumber(r.errors.output) + "   mass kept " +
-            shortNumber(r.errors.meanMassKept) + "   KL " + shortNumber(r.errors.meanKl) + " nats   cosine " +
-            shortNumber(r.errors.meanCosine),
-        "work " + bigNumber(r.cost.operations) + " of " + bigNumber(data.denseOperations) + " operations (" +
-            shortNumber(100 * r.cost.operations / data.denseOperations) + " %)   weights kept " + bigNumber(r.cost.keptPairs) + " of " +
-            bigNumber(data.densePairs) +
-            (r.errors.emptyRows.empty() ? "" : "   " + std::to_string(r.errors.emptyRows.size()) + " rows with nothing left"),
-        joined(r.notes)};
-    for (size_t i = 0; i < lines.size(); ++i) {
-      TextItem text = textAt({t.gap, top + side + t.gap + line * static_cast<double>(i)}, lines[i], i == 0 ? t.mono() : t.small(),
-                             i == 0   ? t.ink
-                             : i == 3 ? t.warning
-                                      : t.inkSecond,
-                             AnchorX::Left, AnchorY::Top);
-      text.maxWidth = frame.size.width - 2 * t.gap;
-      figure.add(std::move(text));
-    }
+    double y = layout.below;
+    const auto addLine = [&](const std::string& text, const Font& font, Color color) {
+      TextItem item = textAt({t.gap, y}, text, font, color, AnchorX::Left, AnchorY::Top);
+      item.maxWidth = width;
+      figure.add(std::move(item));
+      y += line;
+    };
+    addLine(data.mechanism, t.mono(), t.ink);
+    y += line * 0.2;
+    const double density = r.cost.keptPairs / std::max(1.0, data.dense.keptPairs);
+    addFacts(figure, {t.gap, y}, width, factsOf(data, density), t);
+    y += factsHeight(kFacts, width, t);
+    y += addWholeModelLine(figure, {t.gap, y}, width, data.whole, frame);
+    if (!r.errors.emptyRows.empty())
+      addLine(std::to_string(r.errors.emptyRows.size()) + " rows have nothing left to attend to: their output is zero", t.small(),
+              t.warning);
+    if (!r.notes.empty()) addLine(joined(r.notes), t.small(), t.warning);
     figure.caption = "Head " + headName(data.head) + " of " + data.modelName + " under " + data.mechanism + ", " +
-                     std::to_string(data.count) + " tokens: pattern, true map and the true mass that it keeps in each row. Density " +
+                     std::to_string(data.count) +
+                     " tokens: pattern, true map (weights kept blue, lost orange) and the true mass that it keeps in each row. Density " +
                      shortNumber(density) + ", output error " + shortNumber(r.errors.output) + "." +
-                     (r.notes.empty() ? "" : " Note: " + joined(r.notes) + ".");
+                     (r.notes.empty() ? "" : " Note: " + joined(r.notes) + ".") +
+                     (data.whole.heads.empty() ? "" : " Whole model: " + wholeModelText(data.whole) + ".");
     return figure;
   }
 
+  static std::vector<Fact> factsOf(const MaskData& data, double density) {
+    const core::MechanismResult& r = data.result;
+    const auto share = [](double part, double whole) { return " (" + shortNumber(100 * part / std::max(1.0, whole)) + " %)"; };
+    return {{"density", shortNumber(100 * density) + " %"},
+            {"mass kept", shortNumber(r.errors.meanMassKept)},
+            {"output error", shortNumber(r.errors.output)},
+            {"KL", std::isnan(r.errors.meanKl) ? std::string("-") : shortNumber(r.errors.meanKl) + " nats"},
+            {"cosine", shortNumber(r.errors.meanCosine)},
+            {"operations", bigNumber(r.cost.operations) + share(r.cost.operations, data.dense.operations)},
+            {"memory read", byteSize(r.cost.bytesMoved) + share(r.cost.bytesMoved, data.dense.bytesMoved)},
+            {"weights", bigNumber(r.cost.keptPairs) + " of " + bigNumber(data.dense.keptPairs)}};
+  }
+
+  /// Above the pattern at its right: begins a mask drawn by hand, or says how one draws.
+  static void addDrawWord(Figure& figure, const Rect& plot, bool isDrawing, const ViewFrame& frame) {
+    const Theme& t = frame.theme;
+    const std::string word = isDrawing ? "click or drag to draw" : "draw blocks";
+    const double width = frame.measure.width(word, t.small());
+    if (width + t.smallSize * 5 > plot.width) return;
+    const Point at{plot.right(), plot.y - t.gap / 2};
+    figure.addOverlay(textAt(at, word, t.small(), isDrawing ? t.inkSecond : t.accent, AnchorX::Right, AnchorY::Bottom));
+    if (isDrawing) return;
+    figure.overlay.push_back(pickArea({at.x - width, at.y - t.smallSize * 1.4, width, t.smallSize * 1.6},
+                                      {Pick::Kind::Control, kDraw, -1, -1, "A mask of blocks, drawn with the mouse"}));
+  }
+
+  /// A bar a row (or the worst of the rows that share one), from the left edge to the mass kept.
   static void addMassStrip(Figure& figure, const Rect& rect, const MaskData& data, const Theme& t) {
     figure.add(textAt({rect.x, rect.y - t.gap / 2}, "mass kept", t.small(), t.inkSecond, AnchorX::Left, AnchorY::Bottom));
     figure.add(RectItem{rect, t.panel, kTransparent});

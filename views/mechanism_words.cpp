@@ -2,26 +2,100 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 
 #include "core/mechanisms/registry.h"
 #include "views/figure/axis.h"
 
 namespace headscope::views {
 
+namespace {
+
+bool isNumber(const core::Parameter& p) { return p.kind == core::Parameter::Kind::Integer || p.kind == core::Parameter::Kind::Real; }
+
+std::string spelledNumber(const core::Parameter& parameter, double value) {
+  const double inside = std::clamp(value, parameter.low, parameter.high);
+  if (parameter.kind == core::Parameter::Kind::Integer) return std::to_string(static_cast<int64_t>(std::round(inside)));
+  return shortNumber(inside, 6);
+}
+
+/// Where the value of a parameter begins in "name:a=1,b=2"; npos: it is not there.
+size_t valueAt(const std::string& word, const std::string& name) {
+  for (size_t at = word.find(':'); at != std::string::npos; at = word.find(',', at + 1)) {
+    if (word.compare(at + 1, name.size() + 1, name + "=") == 0) return at + name.size() + 2;
+  }
+  return std::string::npos;
+}
+
+size_t valueLength(const std::string& word, size_t at) { return std::min(word.find(',', at), word.size()) - at; }
+
+/// A value in place of what "name:a=1,b=2" says of it, or added.
+void setParameter(std::string& word, const std::string& name, const std::string& value) {
+  const size_t at = valueAt(word, name);
+  if (at != std::string::npos) {
+    word.replace(at, valueLength(word, at), value);
+  } else {
+    word += (word.find(':') == std::string::npos ? ":" : ",") + name + "=" + value;
+  }
+}
+
+}  // namespace
+
 std::string mechanismOf(const core::ViewOptions& options, const std::string& fallback) {
   const auto found = options.words.find("mechanism");
-  const bool isChosen = found != options.words.end() && !found->second.empty();
-  std::string word = isChosen ? found->second : fallback;
-  if (!isChosen && options.numbers.count("window") > 0) word = word.substr(0, word.find(':'));
-  const core::MechanismKind* kind = core::findMechanism(word);  // a bare name: sliders give its parameters
+  std::string word = found != options.words.end() && !found->second.empty() ? found->second : fallback;
+  const core::MechanismKind* kind = core::findMechanism(word.substr(0, word.find(':')));
   if (kind == nullptr) return word;
   for (const core::Parameter& parameter : kind->parameters) {
     const auto number = options.numbers.find(parameter.name);
-    if (number == options.numbers.end() || parameter.kind != core::Parameter::Kind::Integer) continue;
-    const double value = std::clamp(std::round(number->second), parameter.low, parameter.high);
-    word += (word.size() == kind->name.size() ? ":" : ",") + parameter.name + "=" + std::to_string(static_cast<int64_t>(value));
+    if (number != options.numbers.end() && isNumber(parameter))
+      setParameter(word, parameter.name, spelledNumber(parameter, number->second));
   }
   return word;
+}
+
+std::string parameterIn(const std::string& word, const std::string& name) {
+  const size_t at = valueAt(word, name);
+  return at == std::string::npos ? std::string() : word.substr(at, valueLength(word, at));
+}
+
+void chooseMechanism(core::ViewOptions& options, const std::string& spelled) {
+  options.words["mechanism"] = spelled;
+  const core::MechanismKind* kind = core::findMechanism(spelled.substr(0, spelled.find(':')));
+  if (kind == nullptr) return;
+  for (const core::Parameter& parameter : kind->parameters) options.numbers.erase(parameter.name);
+}
+
+std::string everyMechanism(int64_t count) {
+  int64_t most = 1;  // a quarter of the prompt, a power of two
+  while (most * 8 <= count) most *= 2;
+  std::string out;
+  for (const core::MechanismKind& kind : core::allMechanisms()) {
+    if (kind.name == "dense" || kind.name == "causal") continue;
+    std::string word = kind.name;
+    for (const core::Parameter& p : kind.parameters) {
+      const bool isSize = p.name == "window" || p.name == "k" || p.name == "landmarks" || p.name == "rank" || p.name == "clusters" ||
+                          p.name == "size" || p.name == "stride";
+      const double standard = isSize ? std::strtod(p.defaultText.c_str(), nullptr) : 0;
+      if (isSize && static_cast<double>(most) < standard) setParameter(word, p.name, std::to_string(most));
+    }
+    out += (out.empty() ? "" : ";") + word;
+  }
+  return out;
+}
+
+std::string shortMechanism(const std::string& spelled) {
+  const core::MechanismKind* kind = core::findMechanism(spelled.substr(0, spelled.find(':')));
+  if (kind == nullptr) return spelled;
+  std::string out = kind->name;
+  for (size_t i = 0; i < kind->parameters.size(); ++i) {
+    const core::Parameter& p = kind->parameters[i];
+    const std::string value = parameterIn(spelled, p.name);
+    if (value.empty()) continue;
+    const bool isTelling = i == 0 && isNumber(p) && value != "0" && value != "-1";  // 0, -1: "as it is"
+    if (isTelling || value != p.defaultText) out += (out == kind->name ? " " : ", ") + value;
+  }
+  return out;
 }
 
 double numberOf(const core::ViewOptions& options, const std::string& name, double fallback) {

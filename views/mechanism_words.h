@@ -1,5 +1,6 @@
 #pragma once
 // What the mechanism views read from options and say the same way.
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -8,8 +9,17 @@
 
 namespace headscope::views {
 
-/// options.words["mechanism"], or the fallback; a bare name takes its whole-number parameters from options.numbers.
+/// options.words["mechanism"], or the fallback, with the parameters that sliders moved (options.numbers by name).
 std::string mechanismOf(const core::ViewOptions& options, const std::string& fallback);
+/// The value that "name:a=1,b=2" gives a parameter; "" where it does not say.
+std::string parameterIn(const std::string& word, const std::string& name);
+/// Shows this mechanism exactly as spelled: what sliders said of its parameters before is forgotten.
+void chooseMechanism(core::ViewOptions& options, const std::string& spelled);
+/// Every kind of the registry that is not the model's own attention, ";" between them, sized for a prompt of this many tokens
+/// so that windows and ranks hide something.
+std::string everyMechanism(int64_t count);
+/// "local:window=64" -> "local 64": the first number and what is not as it stands by itself, for tables.
+std::string shortMechanism(const std::string& spelled);
 double numberOf(const core::ViewOptions& options, const std::string& name, double fallback);
 inline std::string headName(const core::Selection& selection) { return core::headName(selection.ref()); }
 std::string joined(const std::vector<std::string>& notes);  // by "; "

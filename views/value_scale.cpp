@@ -20,6 +20,11 @@ double ValueScale::floor() const { return kind == core::ColorScale::Log && low <
 
 double ValueScale::unit(double value) const {
   if (std::isnan(value)) return value;
+  if (isSigned) {
+    ValueScale size = *this;
+    size.isSigned = false;
+    return 0.5 + (value < 0 ? -0.5 : 0.5) * size.unit(std::abs(value));
+  }
   if (!(high > low)) return 0;
   if (kind == core::ColorScale::Log) {
     const double from = floor();

@@ -16,6 +16,7 @@ struct ValueScale {
   core::ColorScale kind = core::ColorScale::SquareRoot;
   double low = 0, high = 1;
   bool isLocked = false;
+  bool isSigned = false;  // for diverging ramps: limits are of the size, 0.5 is zero
 
   /// Lower end of what is told apart: `low`, or four decades under `high` on a log scale from 0.
   double floor() const;

@@ -1,6 +1,8 @@
 // headscope render: the same picture as the window's, from a session, a figure or a model, without a display.
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <filesystem>
 #include <optional>
 
@@ -13,6 +15,7 @@
 #include "core/attention/telling_heads.h"
 #include "core/base/error.h"
 #include "core/session/folder_hash.h"
+#include "views/mechanism_words.h"
 
 namespace headscope::app {
 namespace {
@@ -22,6 +25,7 @@ struct RenderFlags {
   std::string mechanism, target, out, view, head, heads, csv, theme, scale, limits, sortBy, form;
   std::optional<double> width_mm, font_pt, threshold;
   std::optional<int64_t> query, key;
+  std::vector<std::string> settings;
   double scale_px = 4;
   bool hasCaption = false, hasLetters = false, keepsFirst = false;
   PromptFlags prompt;
@@ -51,6 +55,20 @@ std::pair<double, double> limitsOf(const std::string& text) {
   throw core::Error("\"" + text + "\" is not LOW,HIGH with LOW below HIGH", "--limits");
 }
 
+/// "KEY=VALUE" into the view's own options: a number where the value is one, a word otherwise.
+void applySetting(const std::string& text, core::ViewOptions& options) {
+  const size_t equals = text.find('=');
+  if (equals == 0 || equals == std::string::npos) throw core::Error("\"" + text + "\" is not KEY=VALUE", "--set");
+  const std::string key = text.substr(0, equals), value = text.substr(equals + 1);
+  double number = 0;
+  const auto [end, fault] = std::from_chars(value.data(), value.data() + value.size(), number);
+  if (fault == std::errc() && end == value.data() + value.size() && std::isfinite(number)) {
+    options.numbers[key] = number;
+  } else {
+    options.words[key] = value;
+  }
+}
+
 // What the session says, with the flags that were given in its place.
 core::Session sessionOf(const RenderFlags& flags, const CommonFlags& common) {
   core::Session s;
@@ -74,7 +92,8 @@ core::Session sessionOf(const RenderFlags& flags, const CommonFlags& common) {
   if (flags.threshold) options.threshold = *flags.threshold;
   if (!flags.sortBy.empty()) options.sortBy = flags.sortBy;
   if (!flags.form.empty()) options.words["form"] = flags.form;
-  if (!flags.mechanism.empty()) options.words["mechanism"] = flags.mechanism;
+  if (!flags.mechanism.empty()) views::chooseMechanism(options, flags.mechanism);
+  for (const std::string& setting : flags.settings) applySetting(setting, options);
   if (!flags.theme.empty()) s.theme = flags.theme;
   if (flags.width_mm) s.figure.width_mm = *flags.width_mm;
   if (flags.font_pt) s.figure.font_pt = *flags.font_pt;
@@ -187,6 +206,8 @@ void declareRender(CLI::App& root, CommonFlags& common) {
   command->add_option("--sort-by", flags->sortBy, "order heads by this score");
   command->add_option("--form", flags->form, "token_flow: columns or inline")->check(CLI::IsMember({"columns", "inline"}));
   command->add_option("--mechanism", flags->mechanism, "mask, comparison: which, as local:window=64");
+  command->add_option("--set", flags->settings, "KEY=VALUE: the view's own options, as its session holds them (scatter=all, context=4096)")
+      ->allow_extra_args(false);
   command->add_flag("--letters", flags->hasLetters, "panel letters a, b, c");
   command->add_option("--csv", flags->csv, "the numbers shown, as CSV");
   command->add_flag("--caption", flags->hasCaption, "a caption beside the figure, as text");

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <functional>
 
+#include "views/mechanism_words.h"
 #include "views/panels/view_controls.h"
 #include "views/panels/widgets.h"
 
@@ -116,9 +118,9 @@ void extraControl(const Theme& theme, ImGuiFonts& fonts, const ExtraControl& ext
   if (!extra.choices.empty()) {
     const auto found = options.words.find(extra.key);
     const bool isSet = found != options.words.end() && !found->second.empty();
-    const std::string current = isSet ? found->second : "automatic";
+    const std::string current = isSet ? found->second : extra.unset;
     if (ImGui::BeginCombo(extra.label.c_str(), current.c_str())) {
-      if (ImGui::Selectable("automatic", !isSet)) options.words.erase(extra.key);
+      if (ImGui::Selectable(extra.unset.c_str(), !isSet)) options.words.erase(extra.key);
       for (const std::string& choice : extra.choices) {
         if (ImGui::Selectable(choice.c_str(), choice == current)) options.words[extra.key] = choice;
       }
@@ -126,9 +128,14 @@ void extraControl(const Theme& theme, ImGuiFonts& fonts, const ExtraControl& ext
     }
   } else {
     const auto found = options.numbers.find(extra.key);
-    auto value = static_cast<float>(found == options.numbers.end() ? extra.standard : found->second);
+    double now = found == options.numbers.end() ? extra.standard : found->second;
+    if (const auto word = options.words.find("mechanism");
+        extra.isParameter && found == options.numbers.end() && word != options.words.end()) {
+      if (const std::string said = parameterIn(word->second, extra.key); !said.empty()) now = std::strtod(said.c_str(), nullptr);
+    }
+    auto value = static_cast<float>(now);
     if (ImGui::SliderFloat(extra.label.c_str(), &value, static_cast<float>(extra.minimum), static_cast<float>(extra.maximum),
-                           extra.isWhole ? "%.0f" : "%.3f"))
+                           extra.isWhole ? "%.0f" : "%.3f", extra.isLog ? ImGuiSliderFlags_Logarithmic : ImGuiSliderFlags_None))
       options.numbers[extra.key] = extra.isWhole ? std::round(value) : value;
   }
   tipForLast(theme, fonts, extra.tip.c_str());
@@ -146,7 +153,9 @@ void moreMenu(WorkspaceHost& host, ImGuiFonts& fonts, int index, const Workspace
     tipForLast(theme, fonts, "Weights under it are not drawn");
   }
   if (controls.sortBy) sortControl(theme, fonts, pane, options);
-  for (const ExtraControl& extra : controls.extra) extraControl(theme, fonts, extra, options);
+  for (const ExtraControl& extra : controls.extra) {
+    if (isOffered(extra, options)) extraControl(theme, fonts, extra, options);
+  }
   if (options != pane.input.options) host.changeOptions(index, options);
   ImGui::EndPopup();
 }

@@ -1,6 +1,10 @@
 #include "views/panels/view_controls.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <map>
+
+#include "core/mechanisms/registry.h"
 
 namespace headscope::views {
 namespace {
@@ -8,6 +12,34 @@ namespace {
 ExtraControl matrixControl() { return {"matrix", "matrix", "Which weights of the head", {"W_Q", "W_K", "W_V", "W_O", "W_QK", "W_OV"}}; }
 ExtraControl number(const char* key, const char* label, const char* tip, double minimum, double maximum, double standard) {
   return {key, label, tip, {}, minimum, maximum, standard, true};
+}
+
+std::vector<std::string> mechanismNames() {
+  std::vector<std::string> names;
+  for (const core::MechanismKind& kind : core::allMechanisms()) {
+    if (kind.name != "dense") names.push_back(kind.name);
+  }
+  return names;
+}
+
+/// A slider for every number that some mechanism takes; one name means the same everywhere.
+std::vector<ExtraControl> mechanismParameters() {
+  std::vector<ExtraControl> out;
+  for (const core::MechanismKind& kind : core::allMechanisms()) {
+    for (const core::Parameter& p : kind.parameters) {
+      const bool isReal = p.kind == core::Parameter::Kind::Real;
+      if (!isReal && p.kind != core::Parameter::Kind::Integer) continue;
+      if (std::any_of(out.begin(), out.end(), [&](const ExtraControl& known) { return known.key == p.name; })) continue;
+      const double largest = std::min(p.high, isReal ? 1e6 : 4096.0);
+      ExtraControl control =
+          number(p.name.c_str(), p.name.c_str(), p.meaning.c_str(), p.low, largest, std::strtod(p.defaultText.c_str(), nullptr));
+      control.isWhole = !isReal;
+      control.isLog = largest > 100 && p.low > 0;
+      control.isParameter = true;
+      out.push_back(std::move(control));
+    }
+  }
+  return out;
 }
 
 std::map<std::string, ViewControls, std::less<>> makeRows() {
@@ -37,25 +69,24 @@ std::map<std::string, ViewControls, std::less<>> makeRows() {
   all["lora"] = {.limits = true, .extra = {{"circuit", "circuit", "What heads look at, or what they write", {"QK", "OV"}}}};
   all["subspace"] = {.extra = {{"side", "side", "What the heads write, or what they read", {"output", "query", "key", "value"}}}};
   all["words"] = {.extra = {{"matrix", "matrix", "What the head writes, or what it looks for", {"W_OV", "W_QK"}}}};
-  const ExtraControl masks{
-      "mechanism",
-      "mechanism",
-      "Which keys a query sees",
-      {"local", "sinks", "strided", "fixed", "dilated", "global", "block", "symmetric", "topk", "source_local", "source_strided"}};
-  all["mask"] = {.scale = true,
-                 .hideFirst = true,
-                 .extra = {masks, number("window", "window", "Keys of the window", 1, 512, 64),
-                           number("stride", "stride", "Distance between columns", 1, 128, 8),
-                           number("k", "keys kept", "Largest scores that topk keeps", 1, 128, 16),
-                           number("size", "block size", "Tokens a block", 1, 128, 16)}};
-  all["comparison"] = {.scale = true,
-                       .hideFirst = true,
-                       .extra = {{"mechanism",
-                                  "mechanism",
-                                  "Whose map is shown beside the true one",
-                                  {"local", "sinks", "strided", "fixed", "topk", "topp", "clustered", "linear", "rfa", "performer",
-                                   "linformer", "nystrom", "dense_attention", "shared_kv", "reuse", "alibi", "nope"}},
-                                 number("window", "window", "Keys of the window", 1, 512, 64)}};
+  const ExtraControl masks{"mechanism",
+                           "mechanism",
+                           "Which keys a query sees",
+                           {"local", "sinks", "strided", "fixed", "dilated", "global", "block", "symmetric", "topk", "topp", "clustered",
+                            "source_local", "source_strided"}};
+  ExtraControl replace{"replace", "whole model", "Run the whole model with it: what the next-token loss becomes", {"head", "layer", "all"}};
+  replace.unset = "not run";
+  std::vector<ExtraControl> mask{masks, replace};
+  ExtraControl scatter{"scatter", "error against cost", "Points of the selected head, or of every head", {"all"}};
+  scatter.unset = "selected head";
+  std::vector<ExtraControl> comparison{
+      {"mechanism", "mechanism", "Whose map is shown beside the true one", mechanismNames()}, replace, scatter};
+  for (const ExtraControl& parameter : mechanismParameters()) {
+    mask.push_back(parameter);
+    comparison.push_back(parameter);
+  }
+  all["mask"] = {.scale = true, .hideFirst = true, .limits = true, .extra = std::move(mask)};
+  all["comparison"] = {.scale = true, .hideFirst = true, .extra = std::move(comparison)};
   all["kv_cache"] = {.extra = {number("context", "tokens", "Context length", 1, 131072, 4096),
                                number("bytes", "bytes a number", "4: f32, 2: bf16, 1: fp8", 1, 4, 2)}};
   all["sparse_v"] = {.extra = {number("weighted", "weighted by values", "1: weights times the size of what each value writes", 0, 1, 0)}};
@@ -80,6 +111,15 @@ const ViewControls& controlsOf(std::string_view view) {
   static const auto* const none = new ViewControls;
   const auto found = rows().find(view);
   return found == rows().end() ? *none : found->second;
+}
+
+bool isOffered(const ExtraControl& control, const core::ViewOptions& options) {
+  if (!control.isParameter) return true;
+  const auto chosen = options.words.find("mechanism");
+  const std::string word = chosen == options.words.end() || chosen->second.empty() ? "local" : chosen->second;
+  const core::MechanismKind* kind = core::findMechanism(word.substr(0, word.find(':')));
+  return kind != nullptr &&
+         std::any_of(kind->parameters.begin(), kind->parameters.end(), [&](const core::Parameter& p) { return p.name == control.key; });
 }
 
 std::string_view scaleWord(core::ColorScale scale) {

@@ -16,7 +16,13 @@ struct ExtraControl {
   std::vector<std::string> choices;  // words; empty: a number
   double minimum = 0, maximum = 1, standard = 0;
   bool isWhole = false;
+  bool isLog = false;               // a slider over decades
+  std::string unset = "automatic";  // the word where nothing is chosen
+  bool isParameter = false;         // of a mechanism: offered while the chosen one has it
 };
+
+/// Whether the control means something now: a parameter only under a mechanism that has it.
+bool isOffered(const ExtraControl& control, const core::ViewOptions& options);
 
 struct ViewControls {
   bool scale = false;      // colour scale: linear, square root, logarithmic
