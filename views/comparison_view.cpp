@@ -71,17 +71,19 @@ class ComparisonView : public View {
   std::string_view name() const override { return "comparison"; }
   std::string_view title() const override { return "Mechanism comparison"; }
   bool isPerHead() const override { return true; }
-  std::string subject(const ViewInput& input) const override { return headName(input.selection) + ", " + shortMechanism(shownOf(input)); }
+  std::string subject(const ViewInput& input) const override {
+    return headName(input.selection) + ", " + shortMechanism(shownMechanism(input));
+  }
 
   std::string dataKey(const ViewInput& input, Size) const override {
     if (!input.trace) return {};
     return "comparison:" + std::to_string(reinterpret_cast<uintptr_t>(input.trace.get())) + ":" + headName(input.selection) + ":" +
-           shownOf(input) + ":" + listOf(input) + (isOfAllHeads(input.options) ? ":heads" : "") + wholeModelKey(input.options);
+           shownMechanism(input) + ":" + listOf(input) + (isOfAllHeads(input.options) ? ":heads" : "") + wholeModelKey(input.options);
   }
 
   std::shared_ptr<const ViewData> compute(const ViewInput& input, Size, core::Job& job) const override {
     auto data = std::make_shared<ComparisonData>();
-    data->mechanism = shownOf(input);
+    data->mechanism = shownMechanism(input);
     data->head = input.selection.ref();
     data->modelName = input.trace->model().name();
     data->count = input.trace->count();
@@ -164,11 +166,6 @@ class ComparisonView : public View {
     const auto found = input.options.words.find("mechanisms");
     if (found != input.options.words.end() && !found->second.empty()) return found->second;
     return everyMechanism(input.trace ? input.trace->count() : 0);
-  }
-  /// The first of the list where nothing is chosen.
-  static std::string shownOf(const ViewInput& input) {
-    const std::string list = listOf(input);
-    return mechanismOf(input.options, list.substr(0, list.find(';')));
   }
   static bool isOfAllHeads(const core::ViewOptions& options) {
     const auto found = options.words.find("scatter");

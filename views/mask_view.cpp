@@ -121,31 +121,24 @@ bool isBlocks(const std::string& mechanism) { return mechanism.substr(0, mechani
 
 constexpr int64_t kDraw = 8;  // Pick::a of the word that begins a mask drawn by hand
 
-/// A window of about a quarter of the prompt where nothing is chosen.
-std::string maskOf(const ViewInput& input, const core::ViewOptions& options) {
-  int64_t window = 4;
-  while (input.trace && window < 64 && window * 8 <= input.trace->count()) window *= 2;
-  return mechanismOf(options, "local:window=" + std::to_string(window));
-}
-
 class MaskView : public View {
  public:
   std::string_view name() const override { return "mask"; }
   std::string_view title() const override { return "Mask studio"; }
   bool isPerHead() const override { return true; }
   std::string subject(const ViewInput& input) const override {
-    return headName(input.selection) + ", " + shortMechanism(maskOf(input, input.options));
+    return headName(input.selection) + ", " + shortMechanism(shownMechanism(input));
   }
 
   std::string dataKey(const ViewInput& input, Size) const override {
     if (!input.trace) return {};
     return "mask:" + std::to_string(reinterpret_cast<uintptr_t>(input.trace.get())) + ":" + headName(input.selection) + ":" +
-           maskOf(input, input.options) + wholeModelKey(input.options);
+           shownMechanism(input) + wholeModelKey(input.options);
   }
 
   std::shared_ptr<const ViewData> compute(const ViewInput& input, Size, core::Job& job) const override {
     auto data = std::make_shared<MaskData>();
-    data->mechanism = maskOf(input, input.options);
+    data->mechanism = shownMechanism(input);
     data->head = input.selection.ref();
     data->modelName = input.trace->model().name();
     data->count = input.trace->count();
@@ -175,7 +168,7 @@ class MaskView : public View {
   Figure draw(const ViewInput& input, const ViewData* data, const ViewFrame& frame) const override {
     if (!input.trace) return emptyFigure(frame.size, "An attention pattern over this prompt", "Open a model and run a prompt", frame.theme);
     const auto* mask = dynamic_cast<const MaskData*>(data);
-    if (mask == nullptr) return emptyFigure(frame.size, maskOf(input, input.options), "Computing", frame.theme);
+    if (mask == nullptr) return emptyFigure(frame.size, shownMechanism(input), "Computing", frame.theme);
     if (!mask->refusal.empty()) return emptyFigure(frame.size, mask->refusal, "Choose another mechanism", frame.theme);
     return drawMask(*mask, input.options, frame);
   }
@@ -197,7 +190,7 @@ class MaskView : public View {
               core::Selection& selection) const override {
     if (!input.trace) return false;
     if (toggleWholeModel(gesture, options)) return true;
-    const std::string text = maskOf(input, options);
+    const std::string text = shownMechanism(input);
     const bool isClick = gesture.kind == Gesture::Kind::Click;
     if (isClick && gesture.pick.kind == Pick::Kind::Control && gesture.pick.a == kDraw) {
       const int64_t side = std::max<int64_t>(1, int64_t{1} << levelFor(static_cast<double>(input.trace->count()), 8));

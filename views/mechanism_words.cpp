@@ -11,6 +11,13 @@ namespace headscope::views {
 
 namespace {
 
+/// The largest power of two that is at most a quarter of the prompt.
+int64_t quarterOf(int64_t count) {
+  int64_t part = 1;
+  while (part * 8 <= count) part *= 2;
+  return part;
+}
+
 bool isNumber(const core::Parameter& p) { return p.kind == core::Parameter::Kind::Integer || p.kind == core::Parameter::Kind::Real; }
 
 std::string spelledNumber(const core::Parameter& parameter, double value) {
@@ -66,9 +73,13 @@ void chooseMechanism(core::ViewOptions& options, const std::string& spelled) {
   for (const core::Parameter& parameter : kind->parameters) options.numbers.erase(parameter.name);
 }
 
+std::string shownMechanism(const ViewInput& input) {
+  const int64_t count = input.trace ? input.trace->count() : 0;
+  return mechanismOf(input.options, "local:window=" + std::to_string(std::clamp<int64_t>(quarterOf(count), 4, 64)));
+}
+
 std::string everyMechanism(int64_t count) {
-  int64_t most = 1;  // a quarter of the prompt, a power of two
-  while (most * 8 <= count) most *= 2;
+  const int64_t most = quarterOf(count);
   std::string out;
   for (const core::MechanismKind& kind : core::allMechanisms()) {
     if (kind.name == "dense" || kind.name == "causal") continue;

@@ -6,6 +6,7 @@
 
 #include "core/attention/head_name.h"
 #include "core/session/session.h"
+#include "views/view.h"
 
 namespace headscope::views {
 
@@ -15,6 +16,8 @@ std::string mechanismOf(const core::ViewOptions& options, const std::string& fal
 std::string parameterIn(const std::string& word, const std::string& name);
 /// Shows this mechanism exactly as spelled: what sliders said of its parameters before is forgotten.
 void chooseMechanism(core::ViewOptions& options, const std::string& spelled);
+/// What the mask studio and the comparison show: the chosen mechanism, or a local window of about a quarter of the prompt.
+std::string shownMechanism(const ViewInput& input);
 /// Every kind of the registry that is not the model's own attention, ";" between them, sized for a prompt of this many tokens
 /// so that windows and ranks hide something.
 std::string everyMechanism(int64_t count);

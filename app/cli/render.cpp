@@ -8,6 +8,7 @@
 
 #include "app/cli/inputs.h"
 #include "app/render.h"
+#include "app/replaced_run.h"
 #include "app/sinks/figure_file.h"
 #include "app/sinks/figure_session.h"
 #include "app/sinks/qt_fonts.h"
@@ -22,7 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct RenderFlags {
-  std::string mechanism, target, out, view, head, heads, csv, theme, scale, limits, sortBy, form;
+  std::string mechanism, replace, target, out, view, head, heads, csv, theme, scale, limits, sortBy, form;
   std::optional<double> width_mm, font_pt, threshold;
   std::optional<int64_t> query, key;
   std::vector<std::string> settings;
@@ -93,6 +94,12 @@ core::Session sessionOf(const RenderFlags& flags, const CommonFlags& common) {
   if (!flags.sortBy.empty()) options.sortBy = flags.sortBy;
   if (!flags.form.empty()) options.words["form"] = flags.form;
   if (!flags.mechanism.empty()) views::chooseMechanism(options, flags.mechanism);
+  if (!flags.replace.empty()) {
+    if (flags.mechanism.empty() && s.mechanism.empty())
+      throw core::Error("heads to replace without a mechanism", "--replace", "name one with --mechanism");
+    if (!flags.mechanism.empty()) s.mechanism = flags.mechanism;
+    s.replacedHeads = flags.replace;
+  }
   for (const std::string& setting : flags.settings) applySetting(setting, options);
   if (!flags.theme.empty()) s.theme = flags.theme;
   if (flags.width_mm) s.figure.width_mm = *flags.width_mm;
@@ -100,10 +107,6 @@ core::Session sessionOf(const RenderFlags& flags, const CommonFlags& common) {
   s.figure.hasLetters = s.figure.hasLetters || flags.hasLetters;
   if (views::findView(s.panes[0].view) == nullptr)
     throw core::Error("there is no view \"" + s.panes[0].view + "\"", "--view", "the views are " + viewNames());
-  if (!s.mechanism.empty() || !s.replacedHeads.empty()) {
-    throw core::Error("the session replaces heads by the mechanism \"" + s.mechanism + "\", which figures without a window do not do yet",
-                      flags.target);
-  }
   return s;
 }
 
@@ -167,7 +170,9 @@ void run(const RenderFlags& flags, const CommonFlags& given) {
     input.model = openModel(session.model, common);
     session.modelHash = core::folderHash(input.model->folder());
     if (view.needsTrace() || hasPrompt(flags.prompt)) {
-      input.trace = core::runForward(input.model, promptOf(flags, session, *input.model, common), openBackend(common), {}, job);
+      const auto options =
+          replacedRun(input.model, session.mechanism, session.replacedHeads, flags.replace.empty() ? flags.target : "--replace");
+      input.trace = core::runForward(input.model, promptOf(flags, session, *input.model, common), openBackend(common), options, job);
       input.scores = std::make_shared<core::HeadScores>(core::headScores(*input.trace, false, job));
     }
     selectHeads(flags, isSession, input, session);
@@ -206,6 +211,7 @@ void declareRender(CLI::App& root, CommonFlags& common) {
   command->add_option("--sort-by", flags->sortBy, "order heads by this score");
   command->add_option("--form", flags->form, "token_flow: columns or inline")->check(CLI::IsMember({"columns", "inline"}));
   command->add_option("--mechanism", flags->mechanism, "mask, comparison: which, as local:window=64");
+  command->add_option("--replace", flags->replace, "the whole model with these heads under --mechanism: all, or 3.1,4.*");
   command->add_option("--set", flags->settings, "KEY=VALUE: the view's own options, as its session holds them (scatter=all, context=4096)")
       ->allow_extra_args(false);
   command->add_flag("--letters", flags->hasLetters, "panel letters a, b, c");

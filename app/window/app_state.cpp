@@ -1,12 +1,15 @@
 #include "app/window/app_state.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "app/assets.h"
+#include "app/replaced_run.h"
 #include "app/sinks/figure_session.h"
 #include "core/attention/attention_map.h"
 #include "core/attention/forward.h"
 #include "core/attention/telling_heads.h"
+#include "core/mechanisms/replace.h"
 
 namespace headscope::app {
 namespace {
@@ -85,6 +88,7 @@ core::Session AppState::session() const {
   session.adapter = opened_.adapterSource;
   session.strength = strength_;
   session.prompt = promptText_.toStdString();
+  session.mechanism = mechanism_, session.replacedHeads = replacedHeads_;
   for (int i = 0; i < paneCount_; ++i) session.panes.push_back(pane(i));
   session.selection = selection_;
   session.theme = theme_.isDark ? "dark" : "light";
@@ -161,9 +165,10 @@ void AppState::runPrompt() {
   }
   jobs_->submit(
       "forward", "Forward pass",
-      [this, opened = opened_, text = promptText_.toStdString(), backend = backend_](core::Job& job) -> JobRunner::Delivery {
+      [this, opened = opened_, text = promptText_.toStdString(), backend = backend_, mechanism = mechanism_,
+       heads = replacedHeads_](core::Job& job) -> JobRunner::Delivery {
         const auto prompt = promptOf(opened, text, job);
-        auto trace = core::runForward(opened.model, prompt, backend, {}, job);
+        auto trace = core::runForward(opened.model, prompt, backend, replacedRun(opened.model, mechanism, heads, "session"), job);
         return [this, trace] { takeTrace(trace); };
       },
       [this](const core::Error& e) {
@@ -191,6 +196,7 @@ void AppState::takeTrace(std::shared_ptr<const core::Trace> trace) {
   runScores(false);
   runNextTokens();
   if (!opened_.adapterSource.empty()) runBaseline();
+  if (!mechanism_.empty()) runTrueModel();
 }
 
 void AppState::runBaseline() {
@@ -202,6 +208,34 @@ void AppState::runBaseline() {
           baseTrace_ = trace;
           ++traceNumber_;
           Q_EMIT traceChanged();
+        };
+      },
+      [this](const core::Error& e) { report(e); });
+}
+
+void AppState::setReplacement(const std::string& mechanism, const std::string& heads) {
+  if (mechanism == mechanism_ && heads == replacedHeads_) return;
+  mechanism_ = mechanism, replacedHeads_ = heads;
+  if (mechanism_.empty()) {
+    jobs_->cancel("true model");
+    say(tr("The model runs as trained"));
+  }
+  runPrompt();
+}
+
+void AppState::runTrueModel() {
+  jobs_->submit(
+      "true model", "The same as trained",
+      [this, trace = trace_, words = replacedWords(mechanism_, replacedHeads_)](core::Job& job) -> JobRunner::Delivery {
+        const auto before = core::runForward(trace->sharedModel(), trace->sharedPrompt(), trace->sharedBackend(), {}, job);
+        const core::ModelChange change = core::compareOutputs(*before, *trace, job);
+        return [this, words, change] {
+          QString text = QString::fromStdString(words);
+          if (!std::isnan(change.loss))
+            text += tr(": next-token loss %1 to %2 nats").arg(change.lossBefore, 0, 'g', 3).arg(change.loss, 0, 'g', 3);
+          if (!std::isnan(change.kl))
+            text += tr(", KL %1, top 10 changed %2 %").arg(change.kl, 0, 'g', 3).arg(100 * change.topTenChange, 0, 'g', 2);
+          say(text);
         };
       },
       [this](const core::Error& e) { report(e); });
@@ -363,6 +397,7 @@ void AppState::setOptions(int index, const core::ViewOptions& options) {
 
 void AppState::applySession(const core::Session& session) {
   strength_ = session.strength;
+  mechanism_ = session.mechanism, replacedHeads_ = session.replacedHeads;
   for (size_t i = 0; i < session.panes.size() && i < panes_.size(); ++i) panes_[i] = session.panes[i];
   paneCount_ = session.panes.size() > 2 ? 4 : std::max<int>(1, static_cast<int>(session.panes.size()));
   focusedPane_ = 0, maximisedPane_ = -1;

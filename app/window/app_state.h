@@ -52,6 +52,9 @@ class AppState : public QObject {
   const core::Selection& hover() const { return hover_; }
   const QString& promptText() const { return promptText_; }
   double strength() const { return strength_; }
+  /// What heads run under in place of their own attention; "": the model as trained.
+  const std::string& mechanism() const { return mechanism_; }
+  const std::string& replacedHeads() const { return replacedHeads_; }
   uint64_t traceNumber() const { return traceNumber_; }  // grows with every run; part of the views' data keys
   uint64_t modelNumber() const { return modelNumber_; }
   JobRunner& jobs() { return *jobs_; }
@@ -75,6 +78,8 @@ class AppState : public QObject {
   void openModel(const QString& source, const QString& adapter = {});
   void openAdapter(const QString& folder);
   void setStrength(double strength);
+  /// Runs the prompt with these heads ("all", "3.1,4.*") under the mechanism, "" as trained, and tells what it does to the loss.
+  void setReplacement(const std::string& mechanism, const std::string& heads);
   void setPrompt(const QString& text, bool isTyped);
   void applySession(const core::Session& session);
   void select(const core::Selection& selection, bool isUndoable = true);
@@ -111,6 +116,7 @@ class AppState : public QObject {
   void runPrompt();
   void takeTrace(std::shared_ptr<const core::Trace> trace);
   void runBaseline();
+  void runTrueModel();
   void runScores(bool withKeys);
   void runNextTokens();
   void clampSelection();
@@ -126,6 +132,7 @@ class AppState : public QObject {
   std::optional<std::array<int64_t, 3>> rowWeightsOf_;  // layer, head, query
   QString promptText_;
   double strength_ = 1.0;
+  std::string mechanism_, replacedHeads_;
   core::Selection selection_, hover_;
   std::vector<core::Selection> past_, future_;
   bool isHeadChosen_ = false;  // by a person or a session: scores no longer choose it

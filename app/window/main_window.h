@@ -68,6 +68,7 @@ class MainWindow : public QMainWindow {
   void fillRecent();
   void remember(const QString& path);
   void restore();
+  void replaceHeads(const std::string& heads);
   void replaceCanvas(const QString& reason);
   void repaintCanvas();
   void leaveFocus();

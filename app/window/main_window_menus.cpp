@@ -12,6 +12,8 @@
 #include "app/window/main_window.h"
 #include "app/window/notice_bar.h"
 #include "app/window/prompt_panel.h"
+#include "core/attention/head_name.h"
+#include "views/mechanism_words.h"
 
 namespace headscope::app {
 namespace {
@@ -58,6 +60,13 @@ void MainWindow::buildMenus() {
   add(move, "queryBack", tr("Previous query"), QKeySequence(Qt::Key_BracketLeft), tr("The token before"), [&s] { s.moveQuery(-1); });
   add(move, "queryForth", tr("Next query"), QKeySequence(Qt::Key_BracketRight), tr("The token after"), [&s] { s.moveQuery(1); });
   buildViewMenu();
+  QMenu* mechanism = menuBar()->addMenu(tr("&Mechanism"));
+  add(mechanism, "replaceAll", tr("Run all heads under the pane's mechanism"), {},
+      tr("The whole model under the mechanism that the focused mask or comparison shows"), [this] { replaceHeads("all"); });
+  add(mechanism, "replaceHead", tr("Run the selected head under the pane's mechanism"), {},
+      tr("Only this head; the others stay as trained"), [this, &s] { replaceHeads(core::headName(s.selection().ref())); });
+  add(mechanism, "asTrained", tr("Run the model as trained"), {}, tr("Every head under its own attention again"),
+      [&s] { s.setReplacement("", ""); });
   QMenu* help = menuBar()->addMenu(tr("&Help"));
   add(help, "palette", tr("Commands and shortcuts"), QKeySequence(Qt::CTRL | Qt::Key_K), tr("Every command by name"),
       [this] { showPalette(); });
@@ -144,6 +153,16 @@ void MainWindow::buildViewMenu() {
     action->setChecked(choice == themeChoice_);
     group->addAction(action);
   }
+}
+
+void MainWindow::replaceHeads(const std::string& heads) {
+  const int pane = state_->focusedPane();
+  const std::string& view = state_->pane(pane).view;
+  if (view != "mask" && view != "comparison") {
+    state_->say(tr("Choose a mechanism first: focus a pane with the mask studio or the mechanism comparison"));
+    return;
+  }
+  state_->setReplacement(views::shownMechanism(state_->viewInput(pane)), heads);
 }
 
 void MainWindow::fillRecent() {

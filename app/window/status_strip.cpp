@@ -6,6 +6,7 @@
 #include <QToolButton>
 #include <cmath>
 
+#include "app/replaced_run.h"
 #include "app/window/theme_style.h"
 #include "core/base/parallel.h"
 
@@ -69,6 +70,7 @@ void StatusStrip::showSelection() {
   if (state_.opened().model) text = QStringLiteral("%1.%2").arg(s.layer).arg(s.head);
   if (state_.trace() && s.query >= 0) text += tr("   query %1").arg(s.query);
   if (state_.trace() && s.key >= 0) text += tr("   key %1").arg(s.key);
+  if (!state_.mechanism().empty()) text += "   " + QString::fromStdString(replacedWords(state_.mechanism(), state_.replacedHeads()));
   if (s.brushed.size() > 1) text += tr("   %1 heads").arg(s.brushed.size());
   selection_->setText(text);
 }

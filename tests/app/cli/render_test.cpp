@@ -75,6 +75,20 @@ TEST_F(Render, AFigureMakesItselfAgainByteForByte) {
   EXPECT_EQ(other.selection.layer, 1);
 }
 
+TEST_F(Render, HeadsRunUnderAnotherMechanismAndTheFigureRemembers) {
+  ASSERT_EQ(render("tales " + prompt + " --mechanism local:window=2 --replace all -o a.svg --caption"), 0) << errors;
+  EXPECT_NE(contents(folder / "a.txt").find("local:window=2, in heads all"), std::string::npos);
+  EXPECT_EQ(sessionFromFile(folder / "a.svg").replacedHeads, "all");
+  ASSERT_EQ(render("a.svg -o b.svg"), 0) << errors;
+  EXPECT_EQ(contents(folder / "a.svg"), contents(folder / "b.svg"));
+  ASSERT_EQ(render("tales " + prompt + " --head 0.2 -o c.svg"), 0) << errors;
+  EXPECT_NE(contents(folder / "a.svg"), contents(folder / "c.svg"));
+  EXPECT_EQ(render("tales " + prompt + " --replace all -o d.svg"), 1);
+  EXPECT_NE(errors.find("--mechanism"), std::string::npos) << errors;
+  EXPECT_EQ(render("tales " + prompt + " --mechanism local:window=2 --replace 9.1 -o d.svg"), 1);
+  EXPECT_NE(errors.find("--replace"), std::string::npos) << errors;
+}
+
 TEST_F(Render, TheDefaultHeadIsTheMostTelling) {
   ASSERT_EQ(render("tales --repeat 20 -o a.svg"), 0) << errors;
   const core::Session session = sessionFromFile(folder / "a.svg");
