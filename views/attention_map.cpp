@@ -39,7 +39,7 @@ class Drawing {
         theme_(frame.theme),
         part_(visiblePart(options, data.count)),
         ramp_(attentionRamp(frame.theme)),
-        scale_(scaleFor(options, data.values, options.hideFirst && data.firstCol == 0 && data.values.cols() > 1 ? 1 : 0)),
+        scale_(data.cache.scale(options, data.values, options.hideFirst && data.firstCol == 0 && data.values.cols() > 1 ? 1 : 0)),
         mono_{FontFace::Mono, frame.theme.smallSize, FontWeight::Regular} {
     figure_.background = theme_.canvas;
     figure_.title = "Attention map " + headName(data.head);

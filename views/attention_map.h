@@ -8,7 +8,7 @@
 #include "core/attention/trace.h"
 #include "core/session/session.h"
 #include "core/tensor/matrix.h"
-#include "views/value_scale.h"
+#include "views/map_image.h"
 #include "views/view.h"
 
 namespace headscope::views {

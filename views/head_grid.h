@@ -6,7 +6,7 @@
 
 #include "core/session/session.h"
 #include "core/tensor/matrix.h"
-#include "views/value_scale.h"
+#include "views/map_image.h"
 #include "views/view.h"
 
 namespace headscope::views {

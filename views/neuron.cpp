@@ -16,14 +16,6 @@ enum Column : int64_t { kQuery, kKey, kProduct, kScore, kSoftmax, kShare, kColum
 constexpr const char* kTitles[kColumns] = {"q", "k", "q × k", "score", "softmax", "share"};
 constexpr size_t kPaperRows = 24;
 
-double largest(core::ConstMatrixView m) {
-  double top = 0;
-  for (int64_t r = 0; r < m.rows; ++r) {
-    for (int64_t c = 0; c < m.cols; ++c) top = std::isfinite(m(r, c)) ? std::max(top, std::abs(static_cast<double>(m(r, c)))) : top;
-  }
-  return top > 0 ? top : 1;
-}
-
 // Fixed decimals, and no minus before a zero.
 std::string signedNumber(double v, int decimals) { return fixedNumber(std::abs(v) < 0.5 * std::pow(10.0, -decimals) ? 0.0 : v, decimals); }
 
@@ -150,7 +142,7 @@ class NeuronDrawing {
   // Signed bars of q over its column; below, q repeated as one tall picture, since it is the same for every key.
   void addVectors() {
     const core::ConstMatrixView q = data_.queryVector;
-    const double top = largest(q), height = 3.2 * theme_.smallSize, middle = bars_ + height / 2,
+    const double top = largestEntry(q), height = 3.2 * theme_.smallSize, middle = bars_ + height / 2,
                  each = width_[kQuery] / static_cast<double>(q.cols);
     figure_.add(segment({x_[kQuery], middle}, {x_[kQuery] + width_[kQuery], middle}, theme_.line));
     for (int64_t i = 0; i < q.cols; ++i) {
@@ -163,9 +155,9 @@ class NeuronDrawing {
     const double space = row_ * 0.12;
     figure_.add(
         ImageItem{column(kQuery, top_ + space / 2, all - space), mapImage(q, ValueScale{core::ColorScale::Linear, -top, top}, ramp_)});
-    keyTop_ = largest(data_.keyVectors);
+    keyTop_ = data_.keyTop > 0 ? data_.keyTop : largestEntry(data_.keyVectors);
     productTop_ = 0;
-    for (const size_t row : rows_) productTop_ = std::max(productTop_, largest(product(row)));
+    for (const size_t row : rows_) productTop_ = std::max(productTop_, largestEntry(product(row)));
     scoreTop_ = 1e-12;
     for (const size_t row : rows_) scoreTop_ = std::max(scoreTop_, std::abs(data_.keys[row].score));
   }
@@ -277,14 +269,24 @@ class NeuronDrawing {
 
 }  // namespace
 
+double largestEntry(core::ConstMatrixView m) {
+  double top = 0;
+  for (int64_t r = 0; r < m.rows; ++r) {
+    for (int64_t c = 0; c < m.cols; ++c) top = std::isfinite(m(r, c)) ? std::max(top, std::abs(static_cast<double>(m(r, c)))) : top;
+  }
+  return top > 0 ? top : 1;
+}
+
 std::vector<size_t> shownKeys(const std::vector<NeuronKey>& keys, size_t rows, int64_t always) {
   std::vector<size_t> order(keys.size());
   std::iota(order.begin(), order.end(), size_t{0});
   if (keys.size() <= rows) return order;
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+  const auto isBefore = [&](size_t a, size_t b) {
     const bool first = keys[a].key == always, second = keys[b].key == always;
-    return first != second ? first : keys[a].weight > keys[b].weight;
-  });
+    if (first != second) return first;
+    return keys[a].weight != keys[b].weight ? keys[a].weight > keys[b].weight : a < b;
+  };
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(rows), order.end(), isBefore);
   order.resize(rows);
   std::sort(order.begin(), order.end());
   return order;

@@ -24,12 +24,15 @@ struct NeuronData : ViewData {
   std::vector<NeuronKey> keys;      // every key that the query sees, in order
   core::Matrix queryVector;         // [1, k] after positions
   core::Matrix keyVectors;          // [keys, k] after positions
+  double keyTop = 0;                // largest entry of keyVectors by size; 0: found while drawing
   double scale = 1;                 // multiplies q.k
   double softcap = 0;               // 0: none
   std::vector<std::string> labels;  // [N]
   std::string modelName;
 };
 
+/// Largest finite entry by size; 1 where there is none but zeros.
+double largestEntry(core::ConstMatrixView m);
 /// The keys shown when only `rows` fit: those with the largest weights and `always`, in order. Indices into `keys`.
 std::vector<size_t> shownKeys(const std::vector<NeuronKey>& keys, size_t rows, int64_t always);
 

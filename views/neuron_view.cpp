@@ -76,6 +76,7 @@ class NeuronView : public View {
     data->keyVectors = core::Matrix(static_cast<int64_t>(data->keys.size()), k.cols);
     for (size_t i = 0; i < data->keys.size(); ++i)
       std::copy_n(k.row(data->keys[i].key), k.cols, data->keyVectors.row(static_cast<int64_t>(i)));
+    data->keyTop = largestEntry(data->keyVectors);
     addShares(*data, trace.value(data->head.layer, kvHead));
     return data;
   }

@@ -1,17 +1,29 @@
 #include "views/value_scale.h"
 
 #include <algorithm>
-#include <atomic>
+#include <array>
 #include <cmath>
+#include <limits>
 
 namespace headscope::views {
 namespace {
 
 constexpr double kLogDecades = 1e-4;
 
-uint64_t nextRevision() {
-  static std::atomic<uint64_t> last{0};
-  return ++last;
+/// 0 when nothing is above. A map on the screen has a million cells and this runs in a frame: written so that it vectorises.
+float largestFinite(core::ConstMatrixView values, int64_t firstCol) {
+  constexpr int64_t kLanes = 16;
+  std::array<float, kLanes> top{};
+  const auto larger = [](float v, float than) { return v > than && v <= std::numeric_limits<float>::max() ? v : than; };
+  for (int64_t r = 0; r < values.rows; ++r) {
+    const float* row = values.row(r);
+    int64_t c = firstCol;
+    for (; c + kLanes <= values.cols; c += kLanes) {
+      for (int64_t i = 0; i < kLanes; ++i) top[static_cast<size_t>(i)] = larger(row[c + i], top[static_cast<size_t>(i)]);
+    }
+    for (; c < values.cols; ++c) top[0] = larger(row[c], top[0]);
+  }
+  return *std::max_element(top.begin(), top.end());
 }
 
 }  // namespace
@@ -53,71 +65,9 @@ ValueScale scaleFor(const core::ViewOptions& options, core::ConstMatrixView valu
     scale.low = options.limits->first, scale.high = options.limits->second;
     return scale;
   }
-  float top = 0;
-  for (int64_t r = 0; r < values.rows; ++r) {
-    const float* row = values.row(r);
-    for (int64_t c = firstCol; c < values.cols; ++c) {
-      if (std::isfinite(row[c])) top = std::max(top, row[c]);
-    }
-  }
-  scale.high = top > 0 ? top : 1.0;
+  scale.high = largestFinite(values, firstCol);
+  if (!(scale.high > 0)) scale.high = 1.0;
   return scale;
-}
-
-std::shared_ptr<const Image> mapImage(core::ConstMatrixView values, const ValueScale& scale, const ColorRamp& ramp, bool* hasNan) {
-  auto image = std::make_shared<Image>();
-  image->width = static_cast<int>(values.cols), image->height = static_cast<int>(values.rows);
-  image->rgba.resize(static_cast<size_t>(values.rows) * static_cast<size_t>(values.cols) * 4);
-  image->revision = nextRevision();
-  bool anyNan = false;
-  uint8_t* out = image->rgba.data();
-  for (int64_t r = 0; r < values.rows; ++r) {
-    const float* row = values.row(r);
-    for (int64_t c = 0; c < values.cols; ++c, out += 4) {
-      const Color color = ramp.at(scale.unit(row[c]));
-      anyNan = anyNan || std::isnan(row[c]);
-      out[0] = color.r, out[1] = color.g, out[2] = color.b, out[3] = color.a;
-    }
-  }
-  if (hasNan != nullptr) *hasNan = anyNan;
-  return image;
-}
-
-namespace {
-
-// The largest of each block; NaN where any is, so that it shows.
-core::Matrix pooled(core::ConstMatrixView values, int pooling) {
-  const int64_t step = int64_t{1} << pooling;
-  core::Matrix out((values.rows + step - 1) / step, (values.cols + step - 1) / step);
-  std::fill_n(out.data(), out.size(), -INFINITY);
-  for (int64_t r = 0; r < values.rows; ++r) {
-    float* to = out.row(r / step);
-    for (int64_t c = 0; c < values.cols; ++c) {
-      const float v = values(r, c);
-      if (v > to[c / step] || std::isnan(v)) to[c / step] = v;
-    }
-  }
-  return out;
-}
-
-}  // namespace
-
-int poolingFor(double cells, double points) {
-  int pooling = 0;
-  while (points > 0 && cells / static_cast<double>(1 << pooling) > 2 * points && pooling < 20) ++pooling;
-  return pooling;
-}
-
-MapImageCache::Entry MapImageCache::get(const Key& key, core::ConstMatrixView values, const ColorRamp& ramp) const {
-  const std::lock_guard lock(mutex_);
-  if (!entry_.image || !(key_ == key)) {
-    bool hasNan = false;
-    entry_.image =
-        key.pooling > 0 ? mapImage(pooled(values, key.pooling), key.scale, ramp, &hasNan) : mapImage(values, key.scale, ramp, &hasNan);
-    entry_.hasNan = hasNan;
-    key_ = key;
-  }
-  return entry_;
 }
 
 }  // namespace headscope::views

@@ -1,14 +1,10 @@
 #pragma once
-// ValueScale: from a value to [0, 1] for a ramp: linear, square root or log between two limits. MapImage: a matrix coloured
-// through one. Limits come from the data unless they are locked.
-#include <memory>
-#include <mutex>
+// ValueScale: from a value to [0, 1] for a ramp: linear, square root or log between two limits. Limits come from the data unless
+// they are locked. map_image.h colours whole matrices with one.
 #include <string>
 
 #include "core/session/session.h"
 #include "core/tensor/matrix.h"
-#include "views/color_ramp.h"
-#include "views/figure/figure.h"
 
 namespace headscope::views {
 
@@ -30,33 +26,5 @@ std::string scaleName(core::ColorScale scale);
 
 /// The limits to draw `values` with: the locked ones, or 0 to the largest finite value, the columns before `firstCol` left out.
 ValueScale scaleFor(const core::ViewOptions& options, core::ConstMatrixView values, int64_t firstCol);
-
-/// One pixel a cell. NaN cells are transparent: put a hatch behind. `hasNan` may be null.
-std::shared_ptr<const Image> mapImage(core::ConstMatrixView values, const ValueScale& scale, const ColorRamp& ramp, bool* hasNan = nullptr);
-
-/// How far to pool so that `points` points show at most two cells each: a screen that draws fewer pixels than cells would drop
-/// some, and with them thin stripes.
-int poolingFor(double cells, double points);
-
-/// Keeps the last picture made from the same values, so that a repaint costs nothing. Thread-safe.
-class MapImageCache {
- public:
-  struct Key {
-    ValueScale scale;
-    bool isDark = false;
-    int pooling = 0;  // 2^pooling x 2^pooling cells become one pixel, the largest of them
-    bool operator==(const Key&) const = default;
-  };
-  struct Entry {
-    std::shared_ptr<const Image> image;
-    bool hasNan = false;
-  };
-  Entry get(const Key& key, core::ConstMatrixView values, const ColorRamp& ramp) const;
-
- private:
-  mutable std::mutex mutex_;
-  mutable Key key_;
-  mutable Entry entry_;
-};
 
 }  // namespace headscope::views

@@ -2,11 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 #include <tuple>
 
-#include "views/value_scale.h"
+#include "views/map_image.h"
 
 namespace headscope::views {
 namespace {
@@ -54,6 +55,28 @@ TEST(ColorRamp, ScalarIsMonotone) {
 }
 
 TEST(ColorRamp, NanIsTransparent) { EXPECT_EQ(attentionRamp(lightTheme()).at(std::nan("")).a, 0); }
+
+TEST(ColorRamp, PicturesHaveTheColourOfEachValue) {
+  const ColorRamp ramp = attentionRamp(lightTheme());
+  core::Matrix values(7, 333);
+  for (int64_t i = 0; i < values.size(); ++i) values.data()[i] = static_cast<float>(std::pow(10.0, -7.0 * static_cast<double>(i) / 2330));
+  values(0, 0) = NAN, values(0, 1) = 0, values(0, 2) = -1, values(0, 3) = INFINITY, values(0, 4) = 1e-42f;
+  const auto stepOf = [&](const Color& c) { return std::find(ramp.colors().begin(), ramp.colors().end(), c) - ramp.colors().begin(); };
+  for (const core::ColorScale kind : {core::ColorScale::Linear, core::ColorScale::SquareRoot, core::ColorScale::Log}) {
+    for (const auto& [low, high] : {std::pair{0.0, 1.0}, {0.0, 0.37}, {1e-3, 0.5}, {-0.2, 0.8}, {0.4, 0.4}}) {
+      const ValueScale scale{kind, low, high};
+      bool hasNan = false;
+      const auto image = mapImage(values, scale, ramp, &hasNan);
+      EXPECT_TRUE(hasNan);
+      for (int64_t i = 0; i < values.size(); ++i) {
+        const uint8_t* p = image->rgba.data() + 4 * i;
+        const Color seen{p[0], p[1], p[2], p[3]}, wanted = ramp.at(scale.unit(values.data()[i]));
+        if (seen == wanted) continue;  // a value on the edge between two steps may fall to either
+        EXPECT_LE(std::abs(stepOf(seen) - stepOf(wanted)), 1) << static_cast<int>(kind) << ' ' << low << ' ' << high << ' ' << i;
+      }
+    }
+  }
+}
 
 TEST(ColorRamp, OklchThereAndBack) {
   for (const Color c : {Color{255, 0, 0}, Color{12, 200, 77}, Color{0, 0, 0}, Color{255, 255, 255}, Color{11, 107, 203}}) {

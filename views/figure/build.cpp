@@ -89,13 +89,21 @@ void addMap(Figure& figure, const Rect& plot, core::ConstMatrixView values, cons
   } else {
     const double width = plot.width / part.cols, height = plot.height / part.rows;
     const int pooling = isPaper ? 0 : poolingFor(part.cols, plot.width);
-    const MapImageCache::Entry entry = cache.get({scale, theme.isDark, pooling}, values, ramp);
-    // A pooled picture's last pixels may reach beyond the last cell.
+    const MapImageCache::Key key{scale, theme.isDark, pooling};
+    std::vector<MapImageCache::Tile> tiles;
+    if (isPaper) {
+      tiles.push_back({cache.get(key, values, ramp)});  // one picture: no seams in PDF viewers
+    } else {
+      tiles = cache.tiles(key, values, ramp, {part.firstRow, part.firstRow + part.rows, part.firstCol, part.firstCol + part.cols});
+    }
     const double step = static_cast<double>(1 << pooling);
-    const Rect all{plot.x - part.firstCol * width, plot.y - part.firstRow * height, entry.image->width * step * width,
-                   entry.image->height * step * height};
-    if (entry.hasNan) figure.add(HatchItem{plot, theme.inkSecond.withAlpha(0.6)});
-    figure.add(ImageItem{all, entry.image, false});
+    if (std::any_of(tiles.begin(), tiles.end(), [](const auto& tile) { return tile.entry.hasNan; }))
+      figure.add(HatchItem{plot, theme.inkSecond.withAlpha(0.6)});
+    for (const MapImageCache::Tile& tile : tiles) {
+      const Rect rect{plot.x + (tile.firstCol - part.firstCol) * width, plot.y + (tile.firstRow - part.firstRow) * height,
+                      tile.entry.image->width * step * width, tile.entry.image->height * step * height};
+      figure.add(ImageItem{rect, tile.entry.image, false});
+    }
   }
   figure.add(ClipItem{});
 }

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "views/figure/figure.h"
+#include "views/map_image.h"
 #include "views/theme.h"
 #include "views/value_scale.h"
 
