@@ -2,9 +2,9 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
-#include <cstdlib>
 
 #include "app/cli/command.h"
+#include "app/display.h"
 #include "app/first_session.h"
 #include "app/window/main_window.h"
 #include "core/base/error.h"
@@ -15,20 +15,13 @@ namespace {
 
 constexpr const char* kFirstFigures = "headscope-first-session";  // in the folder that the program was started from
 
-bool isDisplayThere() {
-  const auto isSet = [](const char* name) {
-    const char* value = std::getenv(name);
-    return value && *value;
-  };
-  return isSet("DISPLAY") || isSet("WAYLAND_DISPLAY");
-}
-
 /// Declares what the window takes; a subcommand's name is never a model.
 void declareWindow(CLI::App& root, StartOptions& start, CommonFlags& flags) {
   root.require_subcommand(0, 1);
   root.add_option("model", start.model, "model folder, or the bundled one (tales)");
   root.add_option("--prompt", start.prompt, "text to start with");
   root.add_option("--session", start.session, "session, or a figure that carries one");
+  root.add_option("--times", start.timesFile, "zoom and pan once, write what each step took as JSON, and close (for bench window)");
   root.add_option("--device", flags.device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}))->capture_default_str();
   root.add_option("--adapter", flags.adapter, "PEFT adapter folder");
   root.add_option("--strength", flags.strength, "adapter strength, 0 to 1.5")->check(CLI::Range(0.0, 1.5))->capture_default_str();

@@ -51,8 +51,9 @@ void print(const core::BenchResult& result, const core::BenchContext& context) {
   put("naive_s", result.naive);
   put("floor_s", result.floor);
   put("limit_s", result.limit);
-  if (!std::isnan(result.limit)) line["within_limit"] = result.ours <= result.limit;
+  if (!std::isnan(result.limit) && !std::isnan(result.ours)) line["within_limit"] = result.ours <= result.limit;
   for (const auto& [key, value] : result.more) put(key, value);
+  if (!result.note.empty()) line["note"] = result.note;
   put("sgemm_gflops", context.sgemmGflops);
   line["backend"] = context.backend->name();
   line["machine"] = core::machineName();

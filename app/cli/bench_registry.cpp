@@ -1,5 +1,6 @@
 #include "app/cli/bench_registry.h"
 
+#include "app/cli/window_bench.h"
 #include "core/bench/benches.h"
 
 namespace headscope::app {
@@ -9,6 +10,7 @@ const std::vector<core::Bench>& allBenches() {
       {"forward", "GPT-2 small's shapes, 512 tokens, with head scores", core::benchForward},
       {"map_overview", "one head's map at 8,192 tokens", core::benchMapOverview},
       {"head_grid", "144 maps at 512 tokens", core::benchHeadGrid},
+      {"window", "the window's start, its maps, and its frames while one zooms and pans", benchWindow},
       {"products", "one layer's products at real widths, weights as stored", core::benchProducts},
       {"tokenizer", "a byte-level BPE of 128,000 entries: opening, and encoding on one core", core::benchTokenizer},
       {"mechanisms", "each mechanism on one head at 2,048 tokens, beside dense with its N x N matrix", core::benchMechanisms},

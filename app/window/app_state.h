@@ -18,7 +18,7 @@
 namespace headscope::app {
 
 struct StartOptions {
-  std::string model = "tales", adapter, prompt, device = "auto", session;
+  std::string model = "tales", adapter, prompt, device = "auto", session, timesFile;
   double strength = 1.0;
   bool hasModel = false, hasPrompt = false;  // given, not the standard ones
 };

@@ -2,6 +2,7 @@
 
 #include <backends/imgui_impl_opengl3.h>
 #include <imgui.h>
+#include <time.h>
 
 #include <QFocusEvent>
 #include <QGuiApplication>
@@ -17,6 +18,13 @@
 
 namespace headscope::app {
 namespace {
+
+/// Of this thread.
+double processorMilliseconds() {
+  timespec t{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) * 1e3 + static_cast<double>(t.tv_nsec) * 1e-6;
+}
 
 constexpr int kSettlingFrames = 2;  // after an input: hover and popups depend on the frame before
 
@@ -169,6 +177,7 @@ void Canvas::paintGL() {
   if (!isReady_ || width() < 1 || height() < 1) return;
   QElapsedTimer timer;
   timer.start();
+  const double processorBefore = processorMilliseconds();
   ImGui::SetCurrentContext(context_);
   ImGuiIO& io = ImGui::GetIO();
   const double ratio = devicePixelRatioF();
@@ -183,15 +192,19 @@ void Canvas::paintGL() {
     io.MouseWheel = io.MouseWheelH = 0;
     drawFrame();
   }
+  const auto wall = [&timer] { return static_cast<double>(timer.nsecsElapsed()) / 1e6; };
+  frameTimes_.own = wall();
+  frameTimes_.ownProcessor = processorMilliseconds() - processorBefore;
   ImGui_ImplOpenGL3_RenderDrawData(ImGui::GetDrawData());
   textures_->endFrame();
   if (cursor().shape() != cursorShape()) setCursor(cursorShape());
-  frameMilliseconds_ = static_cast<double>(timer.nsecsElapsed()) / 1e6;
+  frameTimes_.withDriver = wall();
   if (!hasPainted_) {
     hasPainted_ = true;
     Q_EMIT firstFrame();
   }
   ++frameCount_;
+  Q_EMIT framePainted();
   if (framesWanted_ > 0) --framesWanted_;
   if (!input_.isEmpty() || framesWanted_ > 0) update();
 }

@@ -17,6 +17,11 @@ bool PaneBoard::isSettled() const {
                      [](const Slot& slot) { return slot.wanted.empty() || slot.wanted == slot.key || slot.wanted == slot.failed; });
 }
 
+bool PaneBoard::hasPicture(int pane) const {
+  const Slot& slot = slots_[static_cast<size_t>(pane)];
+  return slot.data != nullptr && slot.key == slot.wanted;
+}
+
 views::WorkspaceHost::Pane PaneBoard::pane(int index, views::Size size) {
   Pane shown;
   Slot& slot = slots_[static_cast<size_t>(index)];

@@ -32,6 +32,8 @@ class PaneBoard : public views::WorkspaceHost {
   void toggleMaximised(int pane) override { state_.toggleMaximised(pane); }
   void exportPane(int pane) override { exportPane_(pane); }
 
+  /// True when the pane shows the data of its latest key.
+  bool hasPicture(int pane) const;
   /// True when every visible pane shows the data of its latest key. For tests and pictures of the window.
   bool isSettled() const;
 

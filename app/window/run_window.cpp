@@ -3,10 +3,12 @@
 #include <QIcon>
 #include <QStyleFactory>
 #include <QSurfaceFormat>
+#include <optional>
 
 #include "app/assets.h"
 #include "app/window/main_window.h"
 #include "app/window/theme_style.h"
+#include "app/window/window_times.h"
 #include "core/base/error.h"
 
 namespace headscope::app {
@@ -48,6 +50,8 @@ int runWindow(int argc, char** argv, const StartOptions& options) {
   dressApplication();
   QApplication::setWindowIcon(windowIcon());
   MainWindow window(options);
+  std::optional<WindowTimes> times;
+  if (!options.timesFile.empty()) times.emplace(window, options.timesFile);
   window.show();
   return QApplication::exec();
 }

@@ -26,6 +26,7 @@ struct BenchResult {
   double ours = kNone, naive = kNone;  // seconds
   double floor = kNone;                // seconds that the products alone take at the measured SGEMM rate
   double limit = kNone;                // seconds that the project allows itself on this machine
+  std::string note;                    // why there is no time, or what to know about it; "" nothing
   std::map<std::string, double> more;  // other figures by name, units in the name ("extra_mb")
 };
 
