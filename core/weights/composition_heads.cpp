@@ -54,7 +54,7 @@ CompositionHeads::CompositionHeads(const Model& model, Fold fold, CompositionMet
 
 void CompositionHeads::prepare(int64_t index, const Job& job) {
   const std::vector<MatrixPlan> plans = {{"W_QK", "Q", "K", {}}, {"W_OV", "V", "O", {}}};
-  const LayerFactors factors(model_, index, fold_, MlaSplit::Heads, plans, false, job);
+  const LayerFactors factors(model_, index, fold_, MlaSplit::Heads, plans, false, job, nullptr, false);
   const HeadWeights& w = factors.weights();
   const FactorSet &Q = factors.set("Q"), &K = factors.set("K"), &V = factors.set("V"), &O = factors.set("O");
   Layer& layer = layers_[static_cast<size_t>(index)];

@@ -9,6 +9,7 @@
 #include "core/base/error.h"
 #include "core/base/parallel.h"
 #include "core/weights/lapack.h"
+#include "core/weights/row_panels.h"
 
 namespace headscope::core {
 namespace {
@@ -20,12 +21,6 @@ void require(int info, const char* routine) {
     throw Error(std::string("a decomposition did not converge (") + routine + ")", {}, "check the weights for NaN or infinite values");
 }
 
-void mirrorUpper(DoubleMatrix& a) {
-  for (int64_t i = 0; i < a.rows; ++i) {
-    for (int64_t j = 0; j < i; ++j) a(i, j) = a(j, i);
-  }
-}
-
 /// Columns [first, first + count) of `source` in double, [rows, count].
 void widen(ConstMatrixView source, int64_t first, int64_t count, double* target) {
   for (int64_t r = 0; r < source.rows; ++r) {
@@ -34,8 +29,6 @@ void widen(ConstMatrixView source, int64_t first, int64_t count, double* target)
     for (int64_t c = 0; c < count; ++c) to[c] = from[c];
   }
 }
-
-constexpr int64_t kGramColumns = 512;
 
 }  // namespace
 
@@ -107,14 +100,11 @@ double frobeniusNorm(ConstMatrixView a) {
 }
 
 DoubleMatrix gram(ConstMatrixView factor) {
-  const int64_t k = factor.rows;
-  DoubleMatrix g(k, k);
-  if (k == 0 || factor.cols == 0) return g;
-  std::vector<double> wide(static_cast<size_t>(k * std::min(kGramColumns, factor.cols)));
-  for (int64_t first = 0; first < factor.cols; first += kGramColumns) {
-    const int64_t count = std::min(kGramColumns, factor.cols - first);
-    widen(factor, first, count, wide.data());
-    cblas_dsyrk(CblasRowMajor, CblasUpper, CblasNoTrans, asInt(k), asInt(count), 1.0, wide.data(), asInt(count), 1.0, g.data(), asInt(k));
+  DoubleMatrix g(factor.rows, factor.rows);
+  RowPanels panels(factor.rows);
+  for (int64_t first = 0; first < factor.cols; first += RowPanels::kColumns) {
+    panels.pack(factor.colsFrom(first, std::min(RowPanels::kColumns, factor.cols - first)));
+    addGram(panels, g);
   }
   mirrorUpper(g);
   return g;
@@ -122,15 +112,12 @@ DoubleMatrix gram(ConstMatrixView factor) {
 
 DoubleMatrix crossGram(ConstMatrixView a, ConstMatrixView b) {
   DoubleMatrix g(a.rows, b.rows);
-  if (a.rows == 0 || b.rows == 0 || a.cols == 0) return g;
-  const int64_t most = std::min(kGramColumns, a.cols);
-  std::vector<double> wideA(static_cast<size_t>(a.rows * most)), wideB(static_cast<size_t>(b.rows * most));
-  for (int64_t first = 0; first < a.cols; first += kGramColumns) {
-    const int64_t count = std::min(kGramColumns, a.cols - first);
-    widen(a, first, count, wideA.data());
-    widen(b, first, count, wideB.data());
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, asInt(a.rows), asInt(b.rows), asInt(count), 1.0, wideA.data(), asInt(count),
-                wideB.data(), asInt(count), 1.0, g.data(), asInt(b.rows));
+  RowPanels left(a.rows), right(b.rows);
+  for (int64_t first = 0; first < a.cols; first += RowPanels::kColumns) {
+    const int64_t count = std::min(RowPanels::kColumns, a.cols - first);
+    left.pack(a.colsFrom(first, count));
+    right.pack(b.colsFrom(first, count));
+    addCross(left, right, g);
   }
   return g;
 }
@@ -148,15 +135,9 @@ DoubleMatrix gramTiled(ConstMatrixView factor, const Job* job) {
       static_cast<int64_t>(pairs.size()),
       [&](int64_t p) {
         const auto [i, j] = pairs[static_cast<size_t>(p)];
-        const int64_t rows = std::min(kTile, k - i), cols = std::min(kTile, k - j);
-        std::vector<double> a(static_cast<size_t>(rows * kGramColumns)), b(static_cast<size_t>(cols * kGramColumns));
-        for (int64_t first = 0; first < factor.cols; first += kGramColumns) {
-          const int64_t count = std::min(kGramColumns, factor.cols - first);
-          widen(factor.rowsFrom(i, rows), first, count, a.data());
-          widen(factor.rowsFrom(j, cols), first, count, b.data());
-          cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, asInt(rows), asInt(cols), asInt(count), 1.0, a.data(), asInt(count),
-                      b.data(), asInt(count), 1.0, g.row(i) + j, asInt(k));
-        }
+        const ConstMatrixView a = factor.rowsFrom(i, std::min(kTile, k - i)), b = factor.rowsFrom(j, std::min(kTile, k - j));
+        const DoubleMatrix part = i == j ? gram(a) : crossGram(a, b);
+        for (int64_t r = 0; r < part.rows; ++r) std::copy_n(part.row(r), part.cols, g.row(i + r) + j);
       },
       job);
   mirrorUpper(g);

@@ -30,12 +30,6 @@ void mergeChange(const LinearChange& change, int64_t first, int64_t count, int64
   }
 }
 
-void decodeRange(const Linear& linear, int64_t firstRow, int64_t rows, int64_t firstIn, MatrixView target) {
-  const LinearChange* change = linear.change.get();
-  linear.weight.decodeTile(firstRow, rows, firstIn, target.cols, target.data, target.stride);
-  if (change != nullptr) mergeChange(*change, firstRow, rows, firstIn, target);
-}
-
 /// The output map [d, H*v] as W_O [H*v, count] for model coordinates [first, first + count).
 Matrix decodeTransposed(const Linear& linear, int64_t first, int64_t count, const std::vector<int64_t>* order, const Job* job) {
   const int64_t inputs = linear.inputs();
@@ -46,10 +40,10 @@ Matrix decodeTransposed(const Linear& linear, int64_t first, int64_t count, cons
                    for (int64_t block = begin; block < end; ++block) {
                      const int64_t r0 = block * kDecodeRows, n = std::min(kDecodeRows, count - r0);
                      if (order == nullptr) {
-                       decodeRange(linear, first + r0, n, 0, rows.view().rowsFrom(0, n));
+                       decodeTile(linear, first + r0, n, 0, rows.view().rowsFrom(0, n));
                      } else {
                        for (int64_t r = 0; r < n; ++r)
-                         decodeRange(linear, (*order)[static_cast<size_t>(first + r0 + r)], 1, 0, rows.view().rowsFrom(r, 1));
+                         decodeTile(linear, (*order)[static_cast<size_t>(first + r0 + r)], 1, 0, rows.view().rowsFrom(r, 1));
                      }
                      for (int64_t c0 = 0; c0 < inputs; c0 += 16) {
                        for (int64_t r = 0; r < n; ++r) {
@@ -173,6 +167,12 @@ void center(HeadWeights& w, const ModelAxis& axis) {
 
 }  // namespace
 
+void decodeTile(const Linear& linear, int64_t firstRow, int64_t rows, int64_t firstIn, MatrixView target) {
+  const LinearChange* change = linear.change.get();
+  linear.weight.decodeTile(firstRow, rows, firstIn, target.cols, target.data, target.stride);
+  if (change != nullptr) mergeChange(*change, firstRow, rows, firstIn, target);
+}
+
 Matrix decodeLinear(const Linear& linear, int64_t first, int64_t count, const Job* job) {
   if (count < 0) count = linear.inputs() - first;
   const int64_t rows = linear.outputs();
@@ -182,7 +182,7 @@ Matrix decodeLinear(const Linear& linear, int64_t first, int64_t count, const Jo
                  [&](int64_t begin, int64_t end) {
                    for (int64_t block = begin; block < end; ++block) {
                      const int64_t r0 = block * kDecodeRows, n = std::min(kDecodeRows, rows - r0);
-                     decodeRange(linear, r0, n, first, out.view().rowsFrom(r0, n));
+                     decodeTile(linear, r0, n, first, out.view().rowsFrom(r0, n));
                    }
                  },
                  job);
@@ -207,7 +207,7 @@ std::string foldRefusal(const ModelSpec& spec) {
 
 Fold defaultFold(const ModelSpec& spec) { return foldRefusal(spec).empty() ? Fold::On : Fold::Off; }
 
-HeadWeights headWeights(const Model& model, int64_t layer, Fold fold, MlaSplit split, const ModelAxis& axis, const Job* job) {
+HeadWeights headShapes(const Model& model, int64_t layer, Fold fold) {
   const ModelSpec& spec = model.spec();
   HeadWeights w;
   w.layer = layer;
@@ -219,7 +219,22 @@ HeadWeights headWeights(const Model& model, int64_t layer, Fold fold, MlaSplit s
   if (fold == Fold::On && !w.foldRefusal.empty())
     throw Error("norms can't be folded: " + w.foldRefusal, model.name(), "use --fold-norms off");
   w.isFolded = fold == Fold::On;
+  if (spec.mla) {
+    w.nope = spec.mla->nope;
+    w.rope = spec.mla->rope;
+    w.keyWidth = w.nope + w.rope;
+    return w;
+  }
+  const AttentionWeights a = model.attention(layer);
+  w.queryBias = a.query.bias;
+  w.keyBias = a.key.bias;
+  w.valueBias = a.value.bias;
+  return w;
+}
 
+HeadWeights headWeights(const Model& model, int64_t layer, Fold fold, MlaSplit split, const ModelAxis& axis, const Job* job) {
+  const ModelSpec& spec = model.spec();
+  HeadWeights w = headShapes(model, layer, fold);
   const int64_t count = axis.count < 0 ? spec.width - axis.first : axis.count;
   const bool centers = w.isFolded && spec.norm == NormKind::LayerNorm;
   assert(!centers || axis.means != nullptr || count == spec.width);
@@ -228,21 +243,15 @@ HeadWeights headWeights(const Model& model, int64_t layer, Fold fold, MlaSplit s
   const AttentionWeights& a = from.attention;
   w.output = decodeTransposed(a.output, axis.first, count, axis.outputOrder, job);
   if (spec.mla) {
-    w.nope = spec.mla->nope;
-    w.rope = spec.mla->rope;
-    w.keyWidth = w.nope + w.rope;
     w.latent = latentOf(from, spec, split, axis.withUp);
-  } else {
-    w.query = from.reading(a.query);
-    w.key = from.reading(a.key);
-    w.value = from.reading(a.value);
-    if (centers) center(w, axis);
-    scaleRows(w.query, a.queryNorm.gain);
-    scaleRows(w.key, a.keyNorm.gain);
-    w.queryBias = a.query.bias;
-    w.keyBias = a.key.bias;
-    w.valueBias = a.value.bias;
+    return w;
   }
+  w.query = from.reading(a.query);
+  w.key = from.reading(a.key);
+  w.value = from.reading(a.value);
+  if (centers) center(w, axis);
+  scaleRows(w.query, a.queryNorm.gain);
+  scaleRows(w.key, a.keyNorm.gain);
   return w;
 }
 

@@ -78,9 +78,15 @@ struct HeadWeights {
 HeadWeights headWeights(const Model& model, int64_t layer, Fold fold, MlaSplit split = MlaSplit::Heads, const ModelAxis& axis = {},
                         const Job* job = nullptr);
 
+/// The same without any decoding: shapes, head map and biases; matrices are empty. Throws as headWeights.
+HeadWeights headShapes(const Model& model, int64_t layer, Fold fold);
+
 /// A linear map's weights decoded to [outputs, count] from input `first` on, adapter merged (terms, DoRA's row scale), rows split over the
 /// pool.
 Matrix decodeLinear(const Linear& linear, int64_t first = 0, int64_t count = -1, const Job* job = nullptr);
+
+/// Outputs [firstRow, firstRow + rows) and inputs [firstIn, firstIn + target.cols) of the same, adapter merged, on this thread.
+void decodeTile(const Linear& linear, int64_t firstRow, int64_t rows, int64_t firstIn, MatrixView target);
 
 /// Takes one layer's attention tensors out of this process's memory (releasePages), after a pass over them.
 void releaseAttention(const AttentionWeights& attention);

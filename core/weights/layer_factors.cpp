@@ -9,6 +9,7 @@
 #include "core/base/error.h"
 #include "core/base/job.h"
 #include "core/base/parallel.h"
+#include "core/weights/head_grams.h"
 
 namespace headscope::core {
 namespace {
@@ -49,6 +50,7 @@ bool uses(const std::vector<MatrixPlan>& plans, const std::string& set) {
 }  // namespace
 
 DoubleMatrix FactorSet::exact(int64_t head) const {
+  assert(rows[static_cast<size_t>(head)].data != nullptr);
   const DoubleMatrix own = DoubleMatrix::from(rows[static_cast<size_t>(head)]);
   return through ? multiplyTransposed(own, *through) : own;
 }
@@ -96,8 +98,14 @@ std::vector<MatrixPlan> matrixPlans(const ModelSpec& spec, const std::vector<int
 }
 
 LayerFactors::LayerFactors(const Model& model, int64_t layer, Fold fold, MlaSplit split, const std::vector<MatrixPlan>& plans, bool isExact,
-                           const Job& job, const LayerInput* input)
-    : weights_(headWeights(model, layer, fold, split, {}, &job)), rope_(model.spec().rope) {
+                           const Job& job, const LayerInput* input, bool keepsRows)
+    : hasRows_(keepsRows || isExact || input != nullptr || model.spec().mla.has_value()),
+      weights_(hasRows_ ? headWeights(model, layer, fold, split, {}, &job) : headShapes(model, layer, fold)),
+      rope_(model.spec().rope) {
+  if (!hasRows_) {
+    addStreamed(model, plans, job);
+    return;
+  }
   const AttentionWeights attention = model.attention(layer);
   if (weights_.latent) {
     if (input != nullptr) {
@@ -112,6 +120,33 @@ LayerFactors::LayerFactors(const Model& model, int64_t layer, Fold fold, MlaSpli
   }
   for (auto it = sets_.begin(); it != sets_.end();) it = uses(plans, it->first) ? std::next(it) : sets_.erase(it);
   if (!isExact) computeCores(job);
+}
+
+void LayerFactors::addStreamed(const Model& model, const std::vector<MatrixPlan>& plans, const Job& job) {
+  HeadWeights& w = weights_;
+  const AttentionWeights a = model.attention(w.layer);
+  const std::vector<float> gain = w.isFolded ? model.attentionNorm(w.layer).gain : std::vector<float>{};
+  const bool isCentred = w.isFolded && model.spec().norm == NormKind::LayerNorm;
+  const auto add = [&](const char* name, const HeadMap& map, std::vector<float>& means) {
+    if (!uses(plans, name)) return;
+    HeadGrams grams = headGrams(map, job);
+    means = std::move(grams.means);
+    FactorSet& set = sets_[name];
+    set.module = map.linear->module;
+    set.rows.assign(grams.gram.size(), ConstMatrixView{nullptr, map.width, 0, 0});
+    set.cores.resize(grams.gram.size());
+    parallelFor(
+        set.heads(),
+        [&](int64_t h) {
+          const size_t s = static_cast<size_t>(h);
+          set.cores[s] = factorCore(std::move(grams.gram[s]), map.depth());
+        },
+        &job);
+  };
+  add("Q", {&a.query, false, w.heads, w.keyWidth, &gain, &a.queryNorm.gain, isCentred}, w.means.query);
+  add("K", {&a.key, false, w.kvHeads, w.keyWidth, &gain, &a.keyNorm.gain, isCentred}, w.means.key);
+  add("V", {&a.value, false, w.kvHeads, w.valueWidth, &gain, nullptr, isCentred}, w.means.value);
+  add("O", {&a.output, true, w.heads, w.valueWidth, nullptr, nullptr, isCentred}, w.means.output);
 }
 
 void LayerFactors::addStandard(const AttentionWeights& a, const LayerInput* input) {

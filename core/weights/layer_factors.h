@@ -40,10 +40,13 @@ class LayerFactors {
  public:
   /// plans decide which sets are made. isExact: triangles of shared projections by Householder QR.
   /// input: the reading factors seen through the input's covariance (F R^T in place of F); null: as they are.
+  /// keepsRows false: where cores can be had from the stored numbers directly (standard attention, not exact, no input) nothing is
+  /// decoded to float32; weights() then holds shapes only and exactSpectrum() is not to be asked (see hasRows()).
   LayerFactors(const Model& model, int64_t layer, Fold fold, MlaSplit split, const std::vector<MatrixPlan>& plans, bool isExact,
-               const Job& job, const LayerInput* input = nullptr);
+               const Job& job, const LayerInput* input = nullptr, bool keepsRows = true);
 
   const HeadWeights& weights() const { return weights_; }
+  bool hasRows() const { return hasRows_; }
   const FactorSet& set(const std::string& name) const { return sets_.at(name); }
   /// Left and right factor index of head h of a plan: the head, its key/value head, or the one shared factor.
   int64_t indexIn(const FactorSet& set, int64_t head) const;
@@ -60,7 +63,9 @@ class LayerFactors {
  private:
   void addStandard(const AttentionWeights& attention, const LayerInput* input);
   void addLatent(const AttentionWeights& attention, const std::vector<MatrixPlan>& plans, bool isExact, const Job& job);
+  void addStreamed(const Model& model, const std::vector<MatrixPlan>& plans, const Job& job);
   void computeCores(const Job& job);
+  bool hasRows_ = true;
   HeadWeights weights_;
   RopeSpec rope_;
   std::map<std::string, FactorSet> sets_;

@@ -50,7 +50,7 @@ std::vector<OffsetCurve> offsetCurves(const Model& model, int64_t layer, const O
     if (h < 0 || h >= spec.heads) throw Error("no head " + std::to_string(h), "layer " + std::to_string(layer));
   }
   job.report(0, "factors of layer " + std::to_string(layer));
-  const LayerFactors factors(model, layer, options.fold, MlaSplit::Heads, plans, false, job);
+  const LayerFactors factors(model, layer, options.fold, MlaSplit::Heads, plans, false, job, nullptr, false);
   std::optional<LayerFactors> exact;  // made when the Gram route can't settle a rank
   std::vector<OffsetCurve> curves;
   for (const int64_t h : heads) curves.push_back({layer, h, {}});
@@ -71,7 +71,7 @@ std::vector<OffsetCurve> offsetCurves(const Model& model, int64_t layer, const O
       const MatrixPlan& plan = plans[first + static_cast<size_t>(i / H)];
       Spectrum& s = spectra[static_cast<size_t>(i)];
       if (needsHouseholder(s, kEpsilons)) {
-        if (!exact && (factors.set(plan.left).through || factors.set(plan.right).through))
+        if (!exact && (!factors.hasRows() || factors.set(plan.left).through || factors.set(plan.right).through))
           exact.emplace(model, layer, options.fold, MlaSplit::Heads, plans, true, job);
         s = (exact ? *exact : factors).exactSpectrum(plan, heads[static_cast<size_t>(i % H)], factors.middle(plan).get());
         job.checkpoint();

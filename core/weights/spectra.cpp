@@ -138,7 +138,7 @@ LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOpti
       chosen<MatrixPlan>(matrixPlans(model.spec(), options.offsets), options.matrices, [](const MatrixPlan&) { return true; });
   const auto wholes = chosen<WholePlan>(wholePlans(model.spec()), options.matrices, [](const WholePlan& p) { return p.isDefault; });
   const bool isExact = options.route == SpectrumRoute::Householder;
-  const LayerFactors factors(model, layer, options.fold, options.split, plans, isExact, job, input);
+  const LayerFactors factors(model, layer, options.fold, options.split, plans, isExact, job, input, !wholes.empty());
 
   LayerSpectra out;
   out.layer = layer;
@@ -175,11 +175,11 @@ LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOpti
       &job);
 
   std::optional<LayerFactors> exactFactors;
-  const bool hasShared = std::any_of(coarse.begin(), coarse.end(), [&](const Piece& p) {
+  const bool needsRows = std::any_of(coarse.begin(), coarse.end(), [&](const Piece& p) {
     const MatrixPlan& plan = plans[p.matrix];
-    return factors.set(plan.left).through || (!plan.right.empty() && factors.set(plan.right).through);
+    return !factors.hasRows() || factors.set(plan.left).through || (!plan.right.empty() && factors.set(plan.right).through);
   });
-  if (hasShared) exactFactors.emplace(model, layer, options.fold, options.split, plans, true, job, input);
+  if (needsRows) exactFactors.emplace(model, layer, options.fold, options.split, plans, true, job, input);
   const LayerFactors& source = exactFactors ? *exactFactors : factors;
   parallelFor(
       static_cast<int64_t>(coarse.size()),

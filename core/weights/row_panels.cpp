@@ -1,0 +1,128 @@
+#include "core/weights/row_panels.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+#include <new>
+
+namespace headscope::core {
+namespace {
+
+constexpr int64_t kSide = 16, kDepth = 8;  // a register tile: 16 rows of one factor by 8 of the other
+typedef double Lane __attribute__((vector_size(64)));
+
+/// c [8, 16] = sum_p b[p][first .. first + 8] a[p][0 .. 16].
+void tile(const double* a, const double* b, int64_t count, double* c) {
+  Lane sums[kDepth][2] = {};
+  for (int64_t p = 0; p < count; ++p, a += kSide, b += kSide) {
+    Lane low, high;
+    std::memcpy(&low, a, sizeof low), std::memcpy(&high, a + 8, sizeof high);
+    for (int64_t j = 0; j < kDepth; ++j) {
+      sums[j][0] += low * b[j];
+      sums[j][1] += high * b[j];
+    }
+  }
+  std::memcpy(c, sums, sizeof sums);
+}
+
+}  // namespace
+
+RowPanels::RowPanels(int64_t rows) : rows_(rows) {
+  const size_t size = static_cast<size_t>(blocks() * kColumns * kBlock) * sizeof(double);
+  values_.reset(static_cast<double*>(::operator new (std::max<size_t>(size, 64), std::align_val_t{64})));
+  std::memset(values_.get(), 0, size);
+}
+
+void RowPanels::pack(ConstMatrixView chunk) {
+  assert(chunk.rows == rows_ && chunk.cols <= kColumns);
+  columns_ = chunk.cols;
+  for (int64_t i = 0; i < blocks(); ++i) {
+    const int64_t count = std::min(kBlock, rows_ - i * kBlock);
+    double* to = block(i);
+    if (count == kBlock) {
+      const float* from = chunk.row(i * kBlock);
+      for (int64_t c = 0; c < columns_; ++c) {
+        for (int64_t r = 0; r < kBlock; ++r) to[c * kBlock + r] = static_cast<double>(from[r * chunk.stride + c]);
+      }
+      continue;
+    }
+    for (int64_t r = 0; r < count; ++r) {
+      const float* from = chunk.row(i * kBlock + r);
+      for (int64_t c = 0; c < columns_; ++c) to[c * kBlock + r] = static_cast<double>(from[c]);
+    }
+  }
+}
+
+void RowPanels::packTransposed(ConstMatrixView chunk) {
+  assert(chunk.cols == rows_ && chunk.rows <= kColumns);
+  columns_ = chunk.rows;
+  for (int64_t i = 0; i < blocks(); ++i) {
+    const int64_t count = std::min(kBlock, rows_ - i * kBlock);
+    double* to = block(i);
+    for (int64_t c = 0; c < columns_; ++c) {
+      const float* from = chunk.row(c) + i * kBlock;
+      for (int64_t r = 0; r < count; ++r) to[c * kBlock + r] = static_cast<double>(from[r]);
+    }
+  }
+}
+
+void RowPanels::scaleColumns(const float* gain) {
+  for (int64_t i = 0; i < blocks(); ++i) {
+    double* at = block(i);
+    for (int64_t c = 0; c < columns_; ++c) {
+      for (int64_t r = 0; r < kBlock; ++r) at[c * kBlock + r] *= static_cast<double>(gain[c]);
+    }
+  }
+}
+
+void RowPanels::addRowSums(double* sums) const {
+  for (int64_t i = 0; i < blocks(); ++i) {
+    const double* at = block(i);
+    double part[kBlock] = {};
+    for (int64_t c = 0; c < columns_; ++c) {
+      for (int64_t r = 0; r < kBlock; ++r) part[r] += at[c * kBlock + r];
+    }
+    for (int64_t r = 0; r < std::min(kBlock, rows_ - i * kBlock); ++r) sums[i * kBlock + r] += part[r];
+  }
+}
+
+namespace {
+
+void addTile(const double* part, int64_t row, int64_t col, DoubleMatrix& to) {
+  const int64_t rows = std::min(kDepth, to.rows - row), cols = std::min(kSide, to.cols - col);
+  for (int64_t r = 0; r < rows; ++r) {
+    double* at = to.row(row + r) + col;
+    for (int64_t c = 0; c < cols; ++c) at[c] += part[r * kSide + c];
+  }
+}
+
+}  // namespace
+
+void addGram(const RowPanels& f, DoubleMatrix& gram) {
+  alignas(64) double part[kDepth * kSide];
+  for (int64_t row = 0; row < f.rows(); row += kDepth) {
+    for (int64_t col = row / kSide * kSide; col < f.rows(); col += kSide) {
+      tile(f.block(col / kSide), f.block(row / kSide) + row % kSide, f.columns(), part);
+      addTile(part, row, col, gram);
+    }
+  }
+}
+
+void addCross(const RowPanels& d, const RowPanels& f, DoubleMatrix& cross) {
+  assert(d.columns() == f.columns());
+  alignas(64) double part[kDepth * kSide];
+  for (int64_t row = 0; row < d.rows(); row += kDepth) {
+    for (int64_t col = 0; col < f.rows(); col += kSide) {
+      tile(f.block(col / kSide), d.block(row / kSide) + row % kSide, f.columns(), part);
+      addTile(part, row, col, cross);
+    }
+  }
+}
+
+void mirrorUpper(DoubleMatrix& a) {
+  for (int64_t i = 0; i < a.rows; ++i) {
+    for (int64_t j = 0; j < i; ++j) a(i, j) = a(j, i);
+  }
+}
+
+}  // namespace headscope::core
