@@ -21,7 +21,7 @@ using nlohmann::json;
 
 struct LoraFlags {
   std::string model, adapter, out;
-  int64_t wholeWidth = 512;
+  int64_t wholeWidth = 512, offset = 0;
   int64_t edges = 200;
 };
 
@@ -112,10 +112,15 @@ struct Result {
   std::vector<core::LoraLayer> layers;
   std::vector<core::LoraModule> modules;
   core::Composition before, after;
+  int64_t offset = 0;
 };
 
 void writeJson(const std::string& path, const Result& r, int64_t edges) {
-  json out = {{"model", r.base->name()}, {"strength", r.adapted->strength()}, {"heads", json::array()}, {"modules", json::array()}};
+  json out = {{"model", r.base->name()},
+              {"strength", r.adapted->strength()},
+              {"rope_offset", r.offset},
+              {"heads", json::array()},
+              {"modules", json::array()}};
   int64_t others = 0;
   for (const core::LoraModule& m : r.modules) {
     out["modules"].push_back({{"module", m.path},
@@ -201,9 +206,11 @@ void run(const LoraFlags& flags, CommonFlags common) {
   Result r;
   r.adapted = openModel(flags.model, common);
   r.base = r.adapted->withoutAdapter();
+  r.offset = flags.offset;
   core::LoraOptions options;
   options.withDetails = isJson;
   options.wholeIntruderWidth = flags.wholeWidth;
+  options.offset = flags.offset;
   runWithProgress("lora", common, [&](core::Job& job) {
     const int64_t layers = r.base->spec().layers;
     for (int64_t l = 0; l < layers; ++l) {
@@ -230,6 +237,9 @@ void declareLora(CLI::App& root, CommonFlags& common) {
   command->add_option("model", flags->model, "model folder, or the name of a bundled model")->required();
   command->add_option("adapter_folder", flags->adapter, "PEFT adapter folder, or the name of a bundled one")->required();
   command->add_option("--whole-width", flags->wholeWidth, "intruder dimensions of whole matrices up to this width (JSON)")
+      ->capture_default_str();
+  command->add_option("--rope-offset", flags->offset, "W_QK for a query this many positions after its key")
+      ->check(CLI::Range(-10000000, 10000000))
       ->capture_default_str();
   command->add_option("--edges", flags->edges, "composition edges listed, by change (JSON)")->capture_default_str();
   command->add_option("--out", flags->out, "F.safetensors, F.json or F.csv")->required();

@@ -46,6 +46,13 @@ double largestEigenvalue(const DoubleMatrix& g) {
   return value;
 }
 
+/// Error of values that were taken as roots of a squared matrix's eigenvalues.
+double squaringNoise(const std::vector<double>& sigma) {
+  const double largest = sigma.empty() ? 0 : sigma.front(), smallest = sigma.empty() ? 0 : sigma.back();
+  const double error = kGramError * largest * largest;
+  return error > 0 ? std::min(std::sqrt(error), smallest > 0 ? error / smallest : std::sqrt(error)) : 0;
+}
+
 Spectrum fromCore(const DoubleMatrix& core, int64_t count) {
   Spectrum s;
   s.route = SpectrumRoute::Householder;
@@ -82,22 +89,33 @@ Spectrum factorSpectrum(const FactorCore& core) {
   s.sigma = symmetricEigenvalues(core.gram);
   s.sigma.resize(static_cast<size_t>(count));
   for (double& v : s.sigma) v = v > 0 ? std::sqrt(v) : 0.0;
-  const double error = kGramError * s.largest() * s.largest();
-  const double smallest = s.sigma.empty() ? 0 : s.sigma.back();
-  s.noise = error > 0 ? std::min(std::sqrt(error), smallest > 0 ? error / smallest : std::sqrt(error)) : 0;
+  s.noise = squaringNoise(s.sigma);
   return s;
 }
 
-Spectrum fusedSpectrum(const FactorCore& left, const FactorCore& right, const DoubleMatrix* middle) {
+Spectrum fusedSpectrum(const FactorCore& left, const FactorCore& right, const DoubleMatrix* middle, CoreValues values) {
   const int64_t count = std::min(std::min(left.rank(), right.rank()), std::min(left.width, right.width));
   if (!left.isFinite || !right.isFinite) return notFinite(count);
-  // L^T M R = Q_l (R_l M R_r^T) Q_r^T
-  const DoubleMatrix core = multiplyTransposed(middle != nullptr ? multiply(left.triangle, *middle) : left.triangle, right.triangle);
-  Spectrum s = fromCore(core, count);
+  Spectrum s;
+  double squaring = 0;
+  if (values == CoreValues::Svd) {
+    // L^T M R = Q_l (R_l M R_r^T) Q_r^T
+    s = fromCore(multiplyTransposed(middle != nullptr ? multiply(left.triangle, *middle) : left.triangle, right.triangle), count);
+  } else {
+    // The square of that core: R_l (M R_r^T R_r M^T) R_l^T
+    DoubleMatrix square = middle != nullptr ? multiplyTransposed(multiply(*middle, right.gram), *middle) : right.gram;
+    const int n = static_cast<int>(left.rank());
+    cblas_dtrmm(CblasRowMajor, CblasLeft, CblasUpper, CblasNoTrans, CblasNonUnit, n, n, 1.0, left.triangle.data(), n, square.data(), n);
+    cblas_dtrmm(CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, n, n, 1.0, left.triangle.data(), n, square.data(), n);
+    s.sigma = symmetricEigenvalues(std::move(square));
+    s.sigma.resize(static_cast<size_t>(count));
+    for (double& v : s.sigma) v = v > 0 ? std::sqrt(v) : 0.0;
+    squaring = squaringNoise(s.sigma);
+  }
   s.route = SpectrumRoute::Gram;
   const double relative = kGramError * (left.condition * left.condition + right.condition * right.condition);
   const double absolute = 2 * std::sqrt(kGramError) * left.norm * right.norm;
-  s.noise = std::min(relative * s.largest(), absolute) + 4 * kEps * left.norm * right.norm;
+  s.noise = std::min(relative * s.largest(), absolute) + 4 * kEps * left.norm * right.norm + squaring;
   return s;
 }
 

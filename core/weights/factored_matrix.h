@@ -40,9 +40,12 @@ FactorCore factorCore(DoubleMatrix gram, int64_t width);
 
 /// Singular values of the factor itself by the Gram route; min(k, m) of them.
 Spectrum factorSpectrum(const FactorCore& core);
+/// How the values of a k x k core are found: Svd to 1e-15 of the largest; Eigen from its square, half the work, right to 4e-8.
+enum class CoreValues { Svd, Eigen };
 /// Singular values of L^T M R by the Gram route, M [k_l, k_r] (null: identity); at most min(k_l, k_r, m, n) of them.
 /// The caller decides what to do where noise is above kGramTolerance.
-Spectrum fusedSpectrum(const FactorCore& left, const FactorCore& right, const DoubleMatrix* middle = nullptr);
+Spectrum fusedSpectrum(const FactorCore& left, const FactorCore& right, const DoubleMatrix* middle = nullptr,
+                       CoreValues values = CoreValues::Svd);
 
 /// Singular values by thin QR in double, of a factor [k, m], and of L^T M R.
 Spectrum householderSpectrum(const DoubleMatrix& factor);

@@ -14,12 +14,12 @@ namespace {
 constexpr int64_t kColumns = RowPanels::kColumns;
 
 /// Columns [first, first + count) of the head's factor as stored: [k, count], or [count, k] of the output map.
-Matrix decodeChunk(const HeadMap& map, int64_t head, int64_t first, int64_t count) {
-  Matrix chunk = map.isOutput ? Matrix(count, map.width) : Matrix(map.width, count);
+ConstMatrixView decodeChunk(const HeadMap& map, int64_t head, int64_t first, int64_t count, float* memory) {
+  const MatrixView chunk = map.isOutput ? MatrixView{memory, count, map.width, map.width} : MatrixView{memory, map.width, count, count};
   if (map.isOutput) {
-    decodeTile(*map.linear, first, count, head * map.width, chunk.view());
+    decodeTile(*map.linear, first, count, head * map.width, chunk);
   } else {
-    decodeTile(*map.linear, head * map.width, map.width, first, chunk.view());
+    decodeTile(*map.linear, head * map.width, map.width, first, chunk);
   }
   return chunk;
 }
@@ -59,9 +59,10 @@ HeadGrams headGrams(const HeadMap& map, const Job& job, const Matrix* directions
         DoubleMatrix* cross = r > 0 ? &out.cross[static_cast<size_t>(h)] : nullptr;
         std::vector<double> sums(static_cast<size_t>(k), 0.0);
         RowPanels panels(k);
+        Matrix memory(k, std::min(kColumns, d));
         for (int64_t c = 0; c < chunks; ++c) {
           const int64_t first = c * kColumns, count = std::min(kColumns, d - first);
-          const Matrix chunk = decodeChunk(map, h, first, count);
+          const ConstMatrixView chunk = decodeChunk(map, h, first, count, memory.data());
           if (map.isOutput) {
             panels.packTransposed(chunk);
           } else {
@@ -90,7 +91,8 @@ HeadGrams headGrams(const HeadMap& map, const Job& job, const Matrix* directions
 
 Matrix headRows(const HeadMap& map, int64_t head) {
   const int64_t k = map.width, d = map.depth();
-  const Matrix stored = decodeChunk(map, head, 0, d);
+  Matrix memory(k, d);
+  const ConstMatrixView stored = decodeChunk(map, head, 0, d, memory.data());
   Matrix rows(k, d);
   for (int64_t i = 0; i < k; ++i) {
     double sum = 0;

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "core/base/error.h"
 #include "core/base/job.h"
 #include "core/base/parallel.h"
 #include "core/model/adapter.h"
 #include "core/weights/factored_matrix.h"
+#include "core/weights/layer_factors.h"
 #include "core/weights/lora_sides.h"
 
 namespace headscope::core {
@@ -50,13 +52,15 @@ DoubleMatrix within(const DoubleMatrix& c, const DoubleMatrix& g) { return trans
 /// dW = [D_a; C_b^T F_a]^T [C_a^T F_b,after; D_b] as Gram matrices of the two stacks, the halves brought to one size.
 struct Stacks {
   DoubleMatrix left, right;
+  DoubleMatrix leftSecond;                 // C_b^T F_a F_a^T C_b, not scaled
   double firstScale = 1, secondScale = 1;  // what D_a and C_b^T F_a were multiplied by; their partners by the inverse
 };
 
 double balance(double left, double right) { return left > 0 && right > 0 ? std::pow(right / left, 0.25) : 1.0; }
 
 Stacks stacksOf(const HeadSide& a, const HeadSide& b) {
-  const DoubleMatrix leftSecond = within(b.coefficients, a.gram), rightFirst = within(a.coefficients, b.after);
+  DoubleMatrix leftSecond = within(b.coefficients, a.gram);
+  const DoubleMatrix rightFirst = within(a.coefficients, b.after);
   // F_b,after D_b^T = F_b D_b^T + C_b D_b D_b^T
   DoubleMatrix meeting = b.cross.transposed();
   const DoubleMatrix own = multiply(b.coefficients, b.directionGram);
@@ -69,22 +73,50 @@ Stacks stacksOf(const HeadSide& a, const HeadSide& b) {
   const int64_t ra = a.rank(), rb = b.rank();
   scaleBlock(s.left, 0, ra, s.firstScale), scaleBlock(s.right, 0, ra, 1 / s.firstScale);
   scaleBlock(s.left, ra, rb, s.secondScale), scaleBlock(s.right, ra, rb, 1 / s.secondScale);
+  s.leftSecond = std::move(leftSecond);
   return s;
 }
 
+/// One head's two sides, the second one after the rotation.
+struct HeadPair {
+  const LoraSide &left, &right;
+  int64_t leftIndex = 0, rightIndex = 0;
+  const DoubleMatrix* middle = nullptr;  // R(Delta); null: none
+  std::optional<HeadSide> turned;
+
+  HeadPair(const LoraSide& l, int64_t li, const LoraSide& r, int64_t ri, const DoubleMatrix* m)
+      : left(l), right(r), leftIndex(li), rightIndex(ri), middle(m) {
+    if (m != nullptr) turned = r.head(ri).turned(*m);
+  }
+  const HeadSide& a() const { return left.head(leftIndex); }
+  const HeadSide& b() const { return turned ? *turned : right.head(rightIndex); }
+};
+
 /// The stacks themselves, for the Householder route.
-Spectrum exactChange(const HeadSide& a, const HeadSide& b) {
-  const DoubleMatrix da = DoubleMatrix::from(a.directions), db = DoubleMatrix::from(b.directions), fa = DoubleMatrix::from(a.base);
-  DoubleMatrix after = DoubleMatrix::from(b.base);
-  const DoubleMatrix change = multiply(b.coefficients, db);
-  for (size_t i = 0; i < change.values.size(); ++i) after.values[i] += change.values[i];
-  const auto stack = [](const DoubleMatrix& x, const DoubleMatrix& y) {
-    DoubleMatrix out(x.rows + y.rows, std::max(x.cols, y.cols));
-    std::copy(x.values.begin(), x.values.end(), out.values.begin());
-    std::copy(y.values.begin(), y.values.end(), out.values.begin() + static_cast<int64_t>(x.values.size()));
+Spectrum exactChange(const HeadPair& pair) {
+  const HeadSide &a = pair.a(), &b = pair.b();
+  const HeadStacks sa = pair.left.stacks(pair.leftIndex), sb = pair.right.stacks(pair.rightIndex);
+  DoubleMatrix after = pair.middle != nullptr ? multiply(*pair.middle, sb.base) : sb.base;
+  if (b.isChanged()) {
+    const DoubleMatrix change = multiply(b.coefficients, sb.directions);
+    for (size_t i = 0; i < change.values.size(); ++i) after.values[i] += change.values[i];
+  }
+  const auto stack = [](const DoubleMatrix& x, bool hasX, const DoubleMatrix& y, bool hasY) {
+    DoubleMatrix out((hasX ? x.rows : 0) + (hasY ? y.rows : 0), std::max(x.cols, y.cols));
+    if (hasX) std::copy(x.values.begin(), x.values.end(), out.values.begin());
+    if (hasY) std::copy(y.values.begin(), y.values.end(), out.values.end() - static_cast<int64_t>(y.values.size()));
     return out;
   };
-  return householderSpectrum(stack(da, transposedMultiply(b.coefficients, fa)), stack(transposedMultiply(a.coefficients, after), db));
+  return householderSpectrum(stack(sa.directions, a.isChanged(), transposedMultiply(b.coefficients, sa.base), b.isChanged()),
+                             stack(transposedMultiply(a.coefficients, after), a.isChanged(), sb.directions, b.isChanged()));
+}
+
+constexpr double kEpsilons[] = {0.01, 0.001};
+
+/// From the squared core; by the core's own decomposition where an effective rank would depend on that.
+Spectrum fused(const FactorCore& left, const FactorCore& right) {
+  Spectrum s = fusedSpectrum(left, right, nullptr, CoreValues::Eigen);
+  return needsHouseholder(s, kEpsilons) ? fusedSpectrum(left, right) : s;
 }
 
 /// Orthonormal coordinates of a factor from its Gram matrix: turn F has orthonormal rows, F = turn^+ (turn F).
@@ -128,11 +160,13 @@ void findIntruders(const HeadSide& a, const HeadSide& b, LoraCircuit& out) {
   out.intrudersRight = countIntruders(cosines(after.right, b1, b.afterTimesBase(), b0, before.right));
 }
 
-LoraCircuit circuitOf(const HeadSide& a, const HeadSide& b, const LoraOptions& options) {
+LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options) {
   LoraCircuit out;
-  const int64_t k = a.base.rows, d = a.base.cols, n = std::min(d, 2 * k);
-  out.before = fusedSpectrum(a.core, b.core);
-  out.after = fusedSpectrum(a.coreAfter, b.coreAfter);
+  const HeadSide &a = pair.a(), &b = pair.b();
+  const int64_t k = a.width, d = a.depth, n = std::min(d, 2 * k);
+  const bool isChanged = a.isChanged() || b.isChanged();
+  out.before = fused(a.core, b.core);
+  out.after = isChanged ? fused(a.coreAfter, b.coreAfter) : out.before;
   const double base = innerProduct(a.gram, b.gram);
   if (!out.before.isFinite || !out.after.isFinite) {
     out.change = out.after;
@@ -141,16 +175,16 @@ LoraCircuit circuitOf(const HeadSide& a, const HeadSide& b, const LoraOptions& o
     out.relative = std::numeric_limits<double>::quiet_NaN();
     return out;
   }
-  if (a.isChanged() || b.isChanged()) {
+  if (isChanged) {
     const Stacks s = stacksOf(a, b);
-    out.change = fusedSpectrum(factorCore(s.left, d), factorCore(s.right, d));
-    if (needsHouseholder(out.change)) out.change = exactChange(a, b);
+    out.change = fused(factorCore(s.left, d), factorCore(s.right, d));
+    if (needsHouseholder(out.change)) out.change = exactChange(pair);
     double squared = 0;
     for (const double v : out.change.sigma) squared += v * v;
     out.relative = base > 0 ? std::sqrt(squared / base) : squared > 0 ? std::numeric_limits<double>::infinity() : 0.0;
 
     const DoubleMatrix middle = transposedMultiply(a.coefficients, b.coefficients);
-    const DoubleMatrix firstRight = within(a.coefficients, b.gram), secondLeft = within(b.coefficients, a.gram);
+    const DoubleMatrix firstRight = within(a.coefficients, b.gram), &secondLeft = s.leftSecond;
     const auto norm = [](double squaredNorm) { return std::sqrt(std::max(0.0, squaredNorm)); };
     out.termNorms = {norm(innerProduct(a.directionGram, firstRight)), norm(innerProduct(secondLeft, b.directionGram)),
                      norm(innerProduct(multiply(multiply(a.directionGram, middle), b.directionGram), middle))};
@@ -171,7 +205,7 @@ std::vector<double> writeCosines(const HeadSide& v, const HeadSide& o) {
   const Stacks s = stacksOf(v, o);
   // Rows of the right stack against F_O: [C_V^T F_O,after F_O^T; D_O F_O^T], scaled as the stack is.
   const DoubleMatrix first = transposedMultiply(v.coefficients, o.afterTimesBase());
-  DoubleMatrix cross(v.rank() + o.rank(), o.base.rows);
+  DoubleMatrix cross(v.rank() + o.rank(), o.width);
   for (int64_t i = 0; i < v.rank(); ++i) {
     for (int64_t j = 0; j < cross.cols; ++j) cross(i, j) = first(i, j) / s.firstScale;
   }
@@ -188,55 +222,84 @@ int64_t wholeIntruders(const Linear& before, const Linear& after) {
   return countIntruders(multiplyTransposed(w1.left, w0.left));
 }
 
+/// The layer's attention maps that the adapter changes, for the whole-matrix measures.
+struct WholeMap {
+  std::string name;
+  const Linear *before, *after;
+};
+
+std::vector<WholeMap> changedMaps(const AttentionWeights& a0, const AttentionWeights& a1) {
+  struct Part {
+    Linear AttentionWeights::*map;
+    const char* part;
+  };
+  using A = AttentionWeights;
+  std::vector<WholeMap> maps;
+  for (const Part& p : {Part{&A::query, " (q)"},
+                        {&A::key, " (k)"},
+                        {&A::value, " (v)"},
+                        {&A::output, ""},
+                        {&A::queryDown, ""},
+                        {&A::queryUp, ""},
+                        {&A::latentDown, " (latent)"},
+                        {&A::ropeKey, " (rotary key)"},
+                        {&A::keyUp, " (k)"},
+                        {&A::valueUp, " (v)"}}) {
+    const Linear &before = a0.*p.map, &after = a1.*p.map;
+    if (before.empty() || (before.weight.data == after.weight.data && !after.change)) continue;
+    const bool isFused = before.weight.outputs() != before.weight.storedRows || before.weight.isInByOut;
+    maps.push_back({before.module + (isFused ? p.part : ""), &before, &after});
+  }
+  return maps;
+}
+
 }  // namespace
 
 LoraLayer layerLora(const Model& base, const Model& adapted, int64_t layer, const LoraOptions& options, const Job& job) {
-  if (base.spec().mla) {
-    throw Error("what an adapter changes per head is not computed for multi-head latent attention", base.name(),
-                "its spectra with the adapter are: headscope spectra --adapter");
-  }
-  const HeadWeights w0 = headWeights(base, layer, Fold::Off, MlaSplit::Heads, {}, &job),
-                    w1 = headWeights(adapted, layer, Fold::Off, MlaSplit::Heads, {}, &job);
-  const AttentionWeights a0 = base.attention(layer), a1 = adapted.attention(layer);
+  const ModelSpec& spec = base.spec();
+  if (options.offset != 0 && spec.positions != PositionKind::Rope)
+    throw Error("the model has no rotary positions, so W_QK does not depend on an offset", spec.familyTitle, "leave --rope-offset out");
   using Kind = LoraSide::Kind;
-  const LoraSide q(Kind::Query, w0, w1, a0, a1, job), k(Kind::Key, w0, w1, a0, a1, job), v(Kind::Value, w0, w1, a0, a1, job),
-      o(Kind::Output, w0, w1, a0, a1, job);
+  const LoraSide q(Kind::Query, base, adapted, layer, job), k(Kind::Key, base, adapted, layer, job),
+      v(Kind::Value, base, adapted, layer, job), o(Kind::Output, base, adapted, layer, job);
+  std::optional<DoubleMatrix> rotation;
+  if (options.offset != 0) rotation = rotationMatrix(spec.rope, spec.headWidth, spec.mla ? spec.mla->nope : 0, options.offset);
   LoraLayer out;
   out.layer = layer;
-  out.heads.resize(static_cast<size_t>(w0.heads));
+  out.heads.resize(static_cast<size_t>(spec.heads));
   const double sums[] = {q.squaredChange(), k.squaredChange(), v.squaredChange(), o.squaredChange()};
   parallelFor(
-      w0.heads,
+      spec.heads,
       [&](int64_t h) {
-        const int64_t g = w0.kvHeadOf(h);
-        const HeadSide &hq = q.head(h), &hk = k.head(g), &hv = v.head(g), &ho = o.head(h);
+        const int64_t gk = h * k.heads() / spec.heads, gv = h * v.heads() / spec.heads;
+        const HeadPair qk(q, h, k, gk, rotation ? &*rotation : nullptr), ov(v, gv, o, h, nullptr);
         HeadLora& head = out.heads[static_cast<size_t>(h)];
         head.layer = layer, head.head = h;
-        head.qk = circuitOf(hq, hk, options);
-        head.ov = circuitOf(hv, ho, options);
+        head.qk = circuitOf(qk, options);
+        head.ov = circuitOf(ov, options);
         const auto share = [](double part, double whole) { return whole > 0 ? part / whole : 0.0; };
-        head.shareQ = share(hq.squaredChange(), sums[0]), head.shareK = share(hk.squaredChange(), sums[1]);
-        head.shareV = share(hv.squaredChange(), sums[2]), head.shareO = share(ho.squaredChange(), sums[3]);
-        if (options.withDetails && head.ov.before.isFinite && head.ov.after.isFinite) head.writeCosines = writeCosines(hv, ho);
+        head.shareQ = share(q.head(h).squaredChange(), sums[0]), head.shareK = share(k.head(gk).squaredChange(), sums[1]);
+        head.shareV = share(v.head(gv).squaredChange(), sums[2]), head.shareO = share(o.head(h).squaredChange(), sums[3]);
+        if (options.withDetails && head.ov.before.isFinite && head.ov.after.isFinite) head.writeCosines = writeCosines(ov.a(), ov.b());
       },
       &job);
-  struct Whole {
-    const LoraSide* side;
-    const Linear *before, *after;
-  };
-  for (const Whole& whole :
-       {Whole{&q, &a0.query, &a1.query}, {&k, &a0.key, &a1.key}, {&v, &a0.value, &a1.value}, {&o, &a0.output, &a1.output}}) {
-    if (!options.withDetails || !whole.side->isChanged()) continue;
+  for (const HeadLora& head : out.heads) {
+    for (const auto& [circuit, name] : {std::pair{&head.qk, "W_QK"}, std::pair{&head.ov, "W_OV"}}) {
+      if (!circuit->before.isFinite || !circuit->after.isFinite)
+        out.notes.push_back("layer " + std::to_string(layer) + ": NaN or infinite values in " + name + " of head " +
+                            std::to_string(head.head));
+    }
+  }
+  const AttentionWeights a0 = base.attention(layer), a1 = adapted.attention(layer);
+  for (const WholeMap& whole : changedMaps(a0, a1)) {
+    if (!options.withDetails) continue;
     job.checkpoint();
-    const char* part = whole.side == &q ? " (q)" : whole.side == &k ? " (k)" : whole.side == &v ? " (v)" : "";
-    const bool isFused = whole.before->weight.outputs() != whole.before->weight.storedRows || whole.before->weight.isInByOut;
-    const std::string name = whole.before->module + (isFused ? part : "");
     if (std::max(whole.before->outputs(), whole.before->inputs()) > options.wholeIntruderWidth) {
-      out.notes.push_back(name + ": intruder dimensions of the whole matrix left out, it is wider than " +
+      out.notes.push_back(whole.name + ": intruder dimensions of the whole matrix left out, it is wider than " +
                           std::to_string(options.wholeIntruderWidth));
       continue;
     }
-    out.intruders.push_back({name, layer, wholeIntruders(*whole.before, *whole.after)});
+    out.intruders.push_back({whole.name, layer, wholeIntruders(*whole.before, *whole.after)});
   }
   return out;
 }

@@ -2,7 +2,9 @@
 // Lora: what an adapter changed in every head: dW_QK = W_QK(after) - W_QK(base) and dW_OV, without forming a d x d matrix.
 //
 // With F_Q -> F_Q + C_Q D_Q and so on (lora_sides.h), dW_QK = F_Q^T C_K D_K + (C_Q D_Q)^T F_K + (C_Q D_Q)^T (C_K D_K), rank at most
-// r_q + r_k, from k x k and r x r inner products. Nothing is folded (inner head norms are always), RoPE offset 0.
+// r_q + r_k, from k x k and r x r inner products. Nothing is folded (inner norms' gains are always). Rotary positions put R(Delta)
+// between the factors (default: offset 0). Under multi-head latent attention the matrices are those of the residual stream, W_QK the
+// joint one (both parts), its latent norms' division left out as in spectra.h; the product rule is in lora_sides.h.
 // Sources: PEFT's LoRA, rsLoRA, DoRA; intruder dimensions: arXiv 2410.21228; principal angles: Bjorck & Golub 1973.
 #include <array>
 #include <functional>
@@ -51,6 +53,7 @@ struct WholeIntruders {
 };
 
 struct LoraOptions {
+  int64_t offset = 0;                // of the query after its key, where the model has rotary positions
   bool withDetails = true;           // term spectra, intruders, principal angles
   int64_t wholeIntruderWidth = 512;  // whole matrices up to this width are decomposed; wider ones are left out and named
 };
@@ -62,7 +65,7 @@ struct LoraLayer {
   std::vector<std::string> notes;
 };
 
-/// `adapted` is `base` with an adapter. Throws Error: the model has latent attention (not supported), missing tensors; Cancelled.
+/// `adapted` is `base` with an adapter. Throws Error: missing tensors, an offset without rotary positions; Cancelled.
 LoraLayer layerLora(const Model& base, const Model& adapted, int64_t layer, const LoraOptions& options, const Job& job);
 
 /// Every module that the adapter has factors for.

@@ -5,6 +5,7 @@
 
 #include "core/base/job.h"
 #include "core/base/parallel.h"
+#include "core/weights/head_grams.h"
 
 namespace headscope::core {
 namespace {
@@ -13,51 +14,81 @@ void addTo(DoubleMatrix& a, const DoubleMatrix& b) {
   for (size_t i = 0; i < a.values.size(); ++i) a.values[i] += b.values[i];
 }
 
-const Linear& linearOf(const AttentionWeights& a, LoraSide::Kind kind) {
+/// One side of a model's layer as headGrams wants it; nothing is folded.
+HeadMap mapOf(const AttentionWeights& a, const ModelSpec& spec, LoraSide::Kind kind) {
   switch (kind) {
     case LoraSide::Kind::Query:
-      return a.query;
+      return {&a.query, false, spec.heads, spec.headWidth, nullptr, &a.queryNorm.gain, false};
     case LoraSide::Kind::Key:
-      return a.key;
+      return {&a.key, false, spec.kvHeads, spec.headWidth, nullptr, &a.keyNorm.gain, false};
     case LoraSide::Kind::Value:
-      return a.value;
+      return {&a.value, false, spec.kvHeads, spec.valueWidth, nullptr, nullptr, false};
     case LoraSide::Kind::Output:
-      return a.output;
+      break;
   }
-  return a.query;
+  return {&a.output, true, spec.heads, spec.valueWidth, nullptr, nullptr, false};
 }
 
-const Matrix& stackOf(const HeadWeights& w, LoraSide::Kind kind) {
-  switch (kind) {
-    case LoraSide::Kind::Query:
-      return w.query;
-    case LoraSide::Kind::Key:
-      return w.key;
-    case LoraSide::Kind::Value:
-      return w.value;
-    case LoraSide::Kind::Output:
-      return w.output;
+Matrix transposed(const Matrix& a) {
+  Matrix t(a.cols(), a.rows());
+  for (int64_t r = 0; r < a.rows(); ++r) {
+    for (int64_t c = 0; c < a.cols(); ++c) t(c, r) = a(r, c);
   }
-  return w.query;
+  return t;
 }
 
-void finish(HeadSide& h, const DoubleMatrix* sharedGram) {
-  h.gram = gram(h.base);
-  if (h.isChanged()) {
-    h.cross = crossGram(h.directions, h.base);
-    h.directionGram = sharedGram != nullptr ? *sharedGram : gram(h.directions);
-    h.after = h.afterTimesBase();  // F F^T + C D F^T; its remaining terms are F D^T C^T + C D D^T C^T
-    const DoubleMatrix turn = multiply(h.coefficients, h.cross);
-    addTo(h.after, turn.transposed());
-    addTo(h.after, multiplyTransposed(multiply(h.coefficients, h.directionGram), h.coefficients));
-  } else {
-    h.after = h.gram;
-  }
-  h.core = factorCore(h.gram, h.base.cols);
-  h.coreAfter = factorCore(h.after, h.base.cols);
-}
+/// What the stored side's closures share: the models' views of the layer, and D.
+struct Stored {
+  AttentionWeights before, after;
+  ModelSpec spec;
+  Matrix directions;  // D [r, d]; empty where rows are merged
+};
 
 }  // namespace
+
+StackedTerms stackTerms(const LinearChange* change) {
+  StackedTerms out;
+  if (change == nullptr || change->terms.empty()) return out;
+  int64_t r = 0;
+  for (const LowRank& term : change->terms) r += term.down.rows();
+  const int64_t in = change->terms.front().down.cols(), rows = change->terms.front().up.rows();
+  out.down = Matrix(r, in);
+  out.up = Matrix(rows, r);
+  int64_t at = 0;
+  for (const LowRank& term : change->terms) {
+    const int64_t n = term.down.rows();
+    std::copy_n(term.down.data(), term.down.size(), out.down.row(at));
+    for (int64_t c = 0; c < rows; ++c) std::copy_n(term.up.row(c), n, out.up.row(c) + at);
+    at += n;
+  }
+  return out;
+}
+
+void HeadSide::finish() {
+  if (isChanged()) {
+    // F F^T + C D F^T + (C D F^T)^T + C D D^T C^T
+    const DoubleMatrix mixed = multiply(coefficients, cross);
+    after = multiplyTransposed(multiply(coefficients, directionGram), coefficients);
+    for (int64_t i = 0; i < width; ++i) {
+      for (int64_t j = 0; j < width; ++j) after(i, j) += gram(i, j) + mixed(i, j) + mixed(j, i);
+    }
+  } else {
+    after = gram;
+  }
+  core = factorCore(gram, depth);
+  coreAfter = isChanged() ? factorCore(after, depth) : core;
+}
+
+HeadSide HeadSide::turned(const DoubleMatrix& m) const {
+  HeadSide out;
+  out.width = width, out.depth = depth;
+  out.coefficients = isChanged() ? multiply(m, coefficients) : coefficients;
+  out.gram = multiplyTransposed(multiply(m, gram), m);
+  if (isChanged()) out.cross = multiplyTransposed(cross, m);
+  out.directionGram = directionGram;
+  out.finish();
+  return out;
+}
 
 double HeadSide::squaredChange() const {
   if (!isChanged()) return 0;
@@ -76,65 +107,73 @@ double LoraSide::squaredChange() const {
   return sum;
 }
 
-LoraSide::LoraSide(Kind kind, const HeadWeights& base, const HeadWeights& adapted, const AttentionWeights& before,
-                   const AttentionWeights& after, const Job& job) {
-  const Linear &l0 = linearOf(before, kind), &l1 = linearOf(after, kind);
-  const Matrix &stack = stackOf(base, kind), &merged = stackOf(adapted, kind);
-  const bool isQuery = kind == Kind::Query, isKey = kind == Kind::Key, isOutput = kind == Kind::Output;
-  const std::vector<float>& gain = isQuery ? before.queryNorm.gain : isKey ? before.keyNorm.gain : std::vector<float>{};
-  const std::vector<float>& newGain = isQuery ? after.queryNorm.gain : isKey ? after.keyNorm.gain : std::vector<float>{};
-  width_ = isQuery || isKey ? base.keyWidth : base.valueWidth;
-  const LinearChange* change = l1.change.get();
-  const bool isSameBase = l0.weight.data == l1.weight.data && gain == newGain;
-  const bool hasFactors = change != nullptr && !change->terms.empty();
-  const bool hasScale = change != nullptr && !change->rowScale.empty();
-  isChanged_ = !isSameBase || hasFactors || hasScale;
-  isMerged_ = isChanged_ && (!isSameBase || hasScale);
-  heads_.resize(static_cast<size_t>(stack.rows() / width_));
-  for (int64_t h = 0; h < heads(); ++h) heads_[static_cast<size_t>(h)].base = stack.view().rowsFrom(h * width_, width_);
-  if (isMerged_) {
-    useDifference(stack, merged);
-  } else if (isChanged_) {
-    useFactors(*change, gain, isOutput);
+LoraSide::LoraSide(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job) {
+  if (base.spec().mla && kind != Kind::Output) {
+    LatentSide side = latentSide(kind, base, adapted, layer, job);
+    isChanged_ = side.isChanged;
+    heads_ = std::move(side.heads);
+    stacksOf_ = std::move(side.stacksOf);
+  } else {
+    readStored(kind, base, adapted, layer, job);
   }
-  const DoubleMatrix shared = isChanged_ && !isMerged_ ? gram(directions_) : DoubleMatrix();
   parallelFor(
-      heads(), [&](int64_t h) { finish(heads_[static_cast<size_t>(h)], shared.rows > 0 ? &shared : nullptr); }, &job);
+      heads(), [&](int64_t h) { heads_[static_cast<size_t>(h)].finish(); }, &job);
 }
 
-void LoraSide::useDifference(const Matrix& base, const Matrix& adapted) {
-  directions_ = Matrix(base.rows(), base.cols());
-  for (int64_t i = 0; i < base.size(); ++i) directions_.data()[i] = adapted.data()[i] - base.data()[i];
-  for (int64_t h = 0; h < heads(); ++h) {
-    HeadSide& side = heads_[static_cast<size_t>(h)];
-    side.directions = directions_.view().rowsFrom(h * width_, width_);
-    side.coefficients = DoubleMatrix::identity(width_);
+void LoraSide::readStored(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job) {
+  const auto stored = std::make_shared<Stored>(Stored{base.attention(layer), adapted.attention(layer), base.spec(), {}});
+  const HeadMap map = mapOf(stored->before, stored->spec, kind), merged = mapOf(stored->after, stored->spec, kind);
+  const LinearChange* change = merged.linear->change.get();
+  const bool isSameBase =
+      map.linear->weight.data == merged.linear->weight.data && (map.headGain == nullptr || *map.headGain == *merged.headGain);
+  const bool hasScale = change != nullptr && !change->rowScale.empty();
+  const bool isMerged = !isSameBase || hasScale;
+  isChanged_ = isMerged || (change != nullptr && !change->terms.empty());
+  const int64_t k = map.width, d = map.depth();
+  heads_.resize(static_cast<size_t>(map.heads));
+  for (HeadSide& h : heads_) h.width = k, h.depth = d, h.coefficients = DoubleMatrix(k, 0);
+  const auto difference = [stored, kind](int64_t h) {
+    Matrix rows = headRows(mapOf(stored->after, stored->spec, kind), h);
+    const Matrix old = headRows(mapOf(stored->before, stored->spec, kind), h);
+    for (int64_t i = 0; i < rows.size(); ++i) rows.data()[i] -= old.data()[i];
+    return rows;
+  };
+  stacksOf_ = [stored, kind, isMerged, difference](int64_t h) {
+    return HeadStacks{DoubleMatrix::from(headRows(mapOf(stored->before, stored->spec, kind), h)),
+                      DoubleMatrix::from(isMerged ? difference(h).view() : stored->directions.view())};
+  };
+  if (isMerged) {
+    parallelFor(
+        heads(),
+        [&](int64_t h) {
+          HeadSide& side = heads_[static_cast<size_t>(h)];
+          const Matrix rows = headRows(map, h), changed = difference(h);
+          side.coefficients = DoubleMatrix::identity(k);
+          side.gram = core::gram(rows), side.cross = crossGram(changed, rows), side.directionGram = core::gram(changed);
+        },
+        &job);
+    return;
   }
-}
-
-void LoraSide::useFactors(const LinearChange& change, const std::vector<float>& gain, bool isOutput) {
-  int64_t r = 0;
-  for (const LowRank& term : change.terms) r += term.down.rows();
-  const LowRank& first = change.terms.front();
-  const int64_t d = isOutput ? first.up.rows() : first.down.cols(), rows = isOutput ? first.down.cols() : first.up.rows();
-  directions_ = Matrix(r, d);
-  coefficients_ = Matrix(rows, r);
-  int64_t at = 0;
-  for (const LowRank& term : change.terms) {
-    const int64_t n = term.down.rows();
-    for (int64_t i = 0; i < n; ++i) {
-      for (int64_t c = 0; c < d; ++c) directions_(at + i, c) = isOutput ? term.up(c, i) : term.down(i, c);
-      for (int64_t c = 0; c < rows; ++c) coefficients_(c, at + i) = isOutput ? term.down(i, c) : term.up(c, i);
+  StackedTerms terms = stackTerms(change);
+  Matrix coefficients;  // [heads * k, r]
+  if (isChanged_) {
+    stored->directions = map.isOutput ? transposed(terms.up) : std::move(terms.down);
+    coefficients = map.isOutput ? transposed(terms.down) : std::move(terms.up);
+  }
+  HeadGrams grams = headGrams(map, job, isChanged_ ? &stored->directions : nullptr);
+  const DoubleMatrix shared = core::gram(stored->directions);
+  const bool hasGain = map.headGain != nullptr && !map.headGain->empty();
+  for (int64_t h = 0; h < heads(); ++h) {
+    const size_t s = static_cast<size_t>(h);
+    HeadSide& side = heads_[s];
+    side.gram = std::move(grams.gram[s]);
+    if (!isChanged_) continue;
+    side.cross = std::move(grams.cross[s]);
+    side.directionGram = shared;
+    side.coefficients = DoubleMatrix::from(coefficients.view().rowsFrom(h * k, k));
+    for (int64_t i = 0; hasGain && i < k; ++i) {
+      for (int64_t j = 0; j < side.rank(); ++j) side.coefficients(i, j) *= static_cast<double>((*map.headGain)[static_cast<size_t>(i)]);
     }
-    at += n;
-  }
-  for (int64_t c = 0; !gain.empty() && c < rows; ++c) {
-    for (int64_t i = 0; i < r; ++i) coefficients_(c, i) *= gain[static_cast<size_t>(c) % gain.size()];
-  }
-  for (int64_t h = 0; h < heads(); ++h) {
-    HeadSide& side = heads_[static_cast<size_t>(h)];
-    side.directions = directions_;
-    side.coefficients = DoubleMatrix::from(coefficients_.view().rowsFrom(h * width_, width_));
   }
 }
 

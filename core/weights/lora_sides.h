@@ -4,7 +4,11 @@
 // A head's factor F [k, d] (rows W_Q^T, W_K^T, W_V^T, W_O) becomes F + C D: for plain LoRA D [r, d] is shared by the heads (A for
 // q, k, v; B^T for o) and C [k, r] is the head's own (rows of B; columns of A). With DoRA's row scales, saved modules or changed
 // head norms the merged rows are the truth: then C is the identity and D the head's own difference [k, d].
+// Under latent attention a factor is a product E T (up- and down-projection), and both may change: by the product rule
+// (E + dE)(T + dT) = E T + dE T + (E + dE) dT, again C D with a D that the heads share: A_up T and A_down.
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,41 +22,61 @@ class Job;
 
 /// One head of one side. G = F F^T of the base, after = of the changed factor.
 struct HeadSide {
-  ConstMatrixView base;        // F [k, d]
-  ConstMatrixView directions;  // D [r, d]
-  DoubleMatrix coefficients;   // C [k, r]
-  DoubleMatrix gram;           // F F^T [k, k]
-  DoubleMatrix after;          // (F + C D)(F + C D)^T [k, k]
-  DoubleMatrix cross;          // D F^T [r, k]
-  DoubleMatrix directionGram;  // D D^T [r, r]
+  int64_t width = 0, depth = 0;  // k, d
+  DoubleMatrix coefficients;     // C [k, r]; [k, 0] when nothing changed
+  DoubleMatrix gram;             // F F^T [k, k]
+  DoubleMatrix after;            // (F + C D)(F + C D)^T [k, k]
+  DoubleMatrix cross;            // D F^T [r, k]
+  DoubleMatrix directionGram;    // D D^T [r, r]
   FactorCore core, coreAfter;
 
-  int64_t rank() const { return directions.rows; }
+  int64_t rank() const { return coefficients.cols; }
   bool isChanged() const { return rank() > 0; }
   double squaredChange() const;         // ||C D||^2
   DoubleMatrix afterTimesBase() const;  // (F + C D) F^T [k, k]
+  /// M F in place of F, M [k, k]: a rotation of the inner dimensions.
+  HeadSide turned(const DoubleMatrix& m) const;
+  /// after and the cores, from the rest.
+  void finish();
+};
+
+/// The matrices themselves, for the Householder route: F [k, d] and D [r, d].
+struct HeadStacks {
+  DoubleMatrix base, directions;
 };
 
 class LoraSide {
  public:
   enum class Kind { Query, Key, Value, Output };
-  LoraSide(Kind kind, const HeadWeights& base, const HeadWeights& adapted, const AttentionWeights& before, const AttentionWeights& after,
-           const Job& job);
+  /// spec: of both models. Throws Error as headWeights.
+  LoraSide(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job);
+  LoraSide(LoraSide&&) = default;
 
   int64_t heads() const { return static_cast<int64_t>(heads_.size()); }
   const HeadSide& head(int64_t index) const { return heads_[static_cast<size_t>(index)]; }
+  HeadStacks stacks(int64_t head) const { return stacksOf_(head); }
   bool isChanged() const { return isChanged_; }
-  bool isMerged() const { return isMerged_; }
   double squaredChange() const;  // of all heads
 
  private:
-  void useFactors(const LinearChange& change, const std::vector<float>& gain, bool isOutput);
-  void useDifference(const Matrix& base, const Matrix& adapted);
-  int64_t width_ = 0;  // k
-  bool isChanged_ = false, isMerged_ = false;
-  Matrix directions_;    // shared D [r, d], or all heads' differences [heads*k, d]
-  Matrix coefficients_;  // [heads*k, r]
+  void readStored(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job);
+  bool isChanged_ = false;
   std::vector<HeadSide> heads_;
+  std::function<HeadStacks(int64_t)> stacksOf_;
 };
+
+/// What LoraSide does where a factor is a product (lora_latent.cpp).
+struct LatentSide {
+  bool isChanged = false;
+  std::vector<HeadSide> heads;  // not finished
+  std::function<HeadStacks(int64_t)> stacksOf;
+};
+LatentSide latentSide(LoraSide::Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job);
+
+/// All terms of a change one below the other: down [r, in], up [out, r]. Empty where there is none.
+struct StackedTerms {
+  Matrix down, up;
+};
+StackedTerms stackTerms(const LinearChange* change);
 
 }  // namespace headscope::core

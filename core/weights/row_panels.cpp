@@ -30,7 +30,7 @@ void tile(const double* a, const double* b, int64_t count, double* c) {
 RowPanels::RowPanels(int64_t rows) : rows_(rows) {
   const size_t size = static_cast<size_t>(blocks() * kColumns * kBlock) * sizeof(double);
   values_.reset(static_cast<double*>(::operator new (std::max<size_t>(size, 64), std::align_val_t{64})));
-  std::memset(values_.get(), 0, size);
+  if (rows_ % kBlock != 0) std::memset(block(blocks() - 1), 0, static_cast<size_t>(kColumns * kBlock) * sizeof(double));
 }
 
 void RowPanels::pack(ConstMatrixView chunk) {

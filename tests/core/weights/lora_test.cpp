@@ -2,14 +2,23 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <cmath>
 #include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <random>
 
 #include "core/base/error.h"
 #include "core/base/job.h"
+#include "core/checkpoint/safetensors_writer.h"
 #include "core/model/adapter.h"
 #include "core/weights/factored_matrix.h"
 #include "core/weights/head_weights.h"
+#include "core/weights/layer_factors.h"
+#include "core/weights/words.h"
 #include "tests/core/weights/golden_weights.h"
 
 using namespace headscope::core;
@@ -177,8 +186,109 @@ TEST(Lora, intrudersAndPrincipalAnglesAgainstDenseVectors) {
   }
 }
 
-TEST(Lora, latentAttentionIsRefused) {
+namespace {
+
+/// A PEFT folder with random factors (and magnitudes) for every attention map of a latent-attention model's layers.
+struct LatentAdapter {
+  fs::path folder = fs::temp_directory_path() / ("headscope_latent_adapter_" + std::to_string(::getpid()));
+  LatentAdapter(const Model& model, bool isDora) {
+    fs::create_directories(folder);
+    SafetensorsWriter writer;
+    std::mt19937 engine(5);
+    std::normal_distribution<float> normal(0, 0.2F);
+    const auto add = [&](const std::string& name, std::vector<int64_t> shape, float shift) {
+      std::vector<float> values(static_cast<size_t>(shape[0] * (shape.size() > 1 ? shape[1] : 1)));
+      for (float& v : values) v = normal(engine) + shift;
+      writer.add("base_model.model." + name, std::move(shape), std::move(values));
+    };
+    nlohmann::json targets = nlohmann::json::array();
+    for (const char* name : {"q_proj", "q_a_proj", "q_b_proj", "kv_a_proj_with_mqa", "kv_b_proj", "o_proj"}) {
+      bool isThere = false;
+      for (int64_t l = 0; l < model.spec().layers; ++l) {
+        const std::string module = "model.layers." + std::to_string(l) + ".self_attn." + name;
+        const TensorInfo* info = model.checkpoint().find(module + ".weight");
+        if (info == nullptr) continue;
+        isThere = true;
+        add(module + ".lora_A.weight", {3, info->shape[1]}, 0);
+        add(module + ".lora_B.weight", {info->shape[0], 3}, 0);
+        if (isDora) add(module + ".lora_magnitude_vector", {info->shape[0]}, 2);
+      }
+      if (isThere) targets.push_back(name);
+    }
+    writer.write(folder / "adapter_model.safetensors");
+    const nlohmann::json config = {{"peft_type", "LORA"}, {"r", 3}, {"lora_alpha", 3}, {"target_modules", targets}, {"use_dora", isDora}};
+    std::ofstream(folder / "adapter_config.json") << config.dump();
+  }
+  ~LatentAdapter() { fs::remove_all(folder); }
+};
+
+/// left^T M right, d x d in double.
+DoubleMatrix dense(const HeadFactors& f, const DoubleMatrix* middle) {
+  const DoubleMatrix right = DoubleMatrix::from(f.right);
+  return transposedMultiply(DoubleMatrix::from(f.left), middle != nullptr ? multiply(*middle, right) : right);
+}
+
+DoubleMatrix less(DoubleMatrix a, const DoubleMatrix& b) {
+  for (size_t i = 0; i < a.values.size(); ++i) a.values[i] -= b.values[i];
+  return a;
+}
+
+void expectCircuit(const LoraCircuit& c, const DoubleMatrix& before, const DoubleMatrix& after, const std::string& where) {
+  const auto difference = singularValues(less(after, before)), old = singularValues(before), now = singularValues(after);
+  const auto compare = [&](const Spectrum& s, const std::vector<double>& expected) {
+    for (size_t i = 0; i < std::min(s.sigma.size(), expected.size()); ++i) {
+      EXPECT_NEAR(s.sigma[i], expected[i], 2e-6 * expected[0]) << where << " " << i;
+    }
+  };
+  compare(c.change, difference), compare(c.before, old), compare(c.after, now);
+  const auto norm = [](const std::vector<double>& s) { return std::sqrt(std::inner_product(s.begin(), s.end(), s.begin(), 0.0)); };
+  EXPECT_NEAR(c.relative, norm(difference) / norm(old), 2e-6 * c.relative) << where;
+}
+
+}  // namespace
+
+TEST(Lora, latentHeadsAgainstDenseProducts) {
   HEADSCOPE_REQUIRE_GOLDEN();
-  const auto model = goldenModel("deepseek_v3");
-  EXPECT_THROW(layerLora(*model, *model, 0, {}, Job()), Error);
+  for (const char* name : {"deepseek_v3", "deepseek_v2_lite"}) {
+    for (const bool isDora : {false, true}) {
+      const auto base = goldenModel(name);
+      const LatentAdapter folder(*base, isDora);
+      const auto adapted = base->withAdapter(Adapter::open(folder.folder));
+      const HeadWeights w0 = headWeights(*base, 1, Fold::Off), w1 = headWeights(*adapted, 1, Fold::Off);
+      for (const int64_t offset : {0, 3}) {
+        LoraOptions options;
+        options.offset = offset;
+        const LoraLayer layer = layerLora(*base, *adapted, 1, options, Job());
+        const DoubleMatrix r = rotationMatrix(base->spec().rope, w0.keyWidth, w0.nope, offset);
+        for (int64_t h = 0; h < w0.heads; ++h) {
+          const std::string where =
+              std::string(name) + (isDora ? " DoRA" : "") + " head " + std::to_string(h) + " offset " + std::to_string(offset);
+          const HeadLora& head = layer.heads[size_t(h)];
+          expectCircuit(head.qk, dense(residualFactors(w0, h, Circuit::QK), &r), dense(residualFactors(w1, h, Circuit::QK), &r), where);
+          expectCircuit(head.ov, dense(residualFactors(w0, h, Circuit::OV), nullptr), dense(residualFactors(w1, h, Circuit::OV), nullptr),
+                        where);
+        }
+      }
+    }
+  }
+}
+
+TEST(Lora, rotaryOffsetsAgainstDenseProducts) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  for (const char* name : {"llama_qkvo_rslora", "llama_dora", "pythia_fused"}) {
+    const Pair p = openPair(name);
+    LoraOptions options;
+    options.offset = 5;
+    const LoraLayer layer = layerLora(*p.base, *p.adapted, 0, options, Job());
+    const HeadWeights w0 = headWeights(*p.base, 0, Fold::Off), w1 = headWeights(*p.adapted, 0, Fold::Off);
+    const DoubleMatrix r = rotationMatrix(p.base->spec().rope, w0.keyWidth, 0, 5);
+    for (int64_t h = 0; h < w0.heads; ++h) {
+      expectCircuit(layer.heads[size_t(h)].qk, dense(residualFactors(w0, h, Circuit::QK), &r),
+                    dense(residualFactors(w1, h, Circuit::QK), &r), name);
+    }
+  }
+  const Pair p = openPair("gpt2_c_attn");
+  LoraOptions options;
+  options.offset = 1;
+  EXPECT_THROW(layerLora(*p.base, *p.adapted, 0, options, Job()), Error);
 }
