@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/cli/inputs.h"
+#include "core/attention/weight_stream.h"
 #include "core/base/error.h"
 #include "core/model/adapter.h"
 #include "core/model/model_facts.h"
@@ -137,6 +138,8 @@ void printSizes(const core::Model& model, const core::ModelFacts& facts) {
   for (const auto& [name, count] : facts.dtypes) types += (types.empty() ? "" : ", ") + name + " " + grouped(count);
   line("stored", grouped(static_cast<int64_t>(facts.bytes)) + " bytes in " + std::to_string(model.checkpoint().files().size()) + " file" +
                      (model.checkpoint().files().size() == 1 ? "" : "s") + ": " + types);
+  if (const uint64_t free = core::availableMemory(); facts.bytes > free)
+    line("memory", grouped(static_cast<int64_t>(free)) + " bytes free: a forward pass reads the weights from disk, layer by layer");
   if (spec.isCausal) line("cache", grouped(facts.cacheBytesPerToken) + " bytes a token (" + facts.cacheType + ")");
 }
 

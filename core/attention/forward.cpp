@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/attention/forward_parts.h"
+#include "core/attention/weight_stream.h"
 #include "core/base/error.h"
 
 namespace headscope::core {
@@ -59,10 +60,12 @@ class ForwardPass {
     check();
     pass_.backend.keepWeights(trace_->model_);
     trace_->hidden_.push_back(embedPrompt(pass_));
+    const WeightStream stream(pass_.model, layers_, options_.memoryBytes > 0 ? options_.memoryBytes : availableMemory());
     for (int64_t l = 0; l < layers_; ++l) {
-      pass_.job.report(static_cast<double>(l) / static_cast<double>(layers_),
-                       "layer " + std::to_string(l + 1) + " of " + std::to_string(layers_));
-      runLayer(l);
+      pass_.job.report(static_cast<double>(l) / static_cast<double>(layers_), stream.stage(l));
+      const LayerWeights weights = pass_.model.layer(l);
+      runLayer(l, weights);
+      stream.release(weights);
     }
     if (layers_ == pass_.spec.layers && pass_.spec.hasFinalNorm) {
       const NormWeights norm = pass_.model.head().finalNorm;
@@ -113,8 +116,7 @@ class ForwardPass {
     if (pass_.spec.normPlacement == NormPlacement::AfterSum) normInto(weights, y, y);
   }
 
-  void runLayer(int64_t l) {
-    const LayerWeights weights = pass_.model.layer(l);
+  void runLayer(int64_t l, const LayerWeights& weights) {
     const Tensor x = trace_->hidden_.back(), y = pass_.backend.allocate(x.rows, x.cols);
     pass_.backend.copy(x, y);
     addBlock(weights.attentionNorm, weights.attentionPostNorm, y, [&](Into into, const Tensor& out) { attend(l, weights, x, into, out); });

@@ -1,5 +1,6 @@
 #pragma once
 // The forward pass: one piece of code for every family, written against Backend and Model. Yields a Trace.
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -22,10 +23,12 @@ struct ForwardOptions {
   int64_t layers = -1;                 // run layers 0 .. layers - 1; -1: all
   std::vector<HeadRef> replacedHeads;  // whose output comes from `replacement`
   HeadReplacement replacement;
+  uint64_t memoryBytes = 0;  // what weights may fill before they are streamed, see WeightStream (default: what is free)
 };
 
-/// Throws Error when the model lacks tensors the pass needs (all listed), the prompt is empty, an id is outside the
-/// vocabulary, or the prompt is longer than learned positions allow; Cancelled when the job was cancelled.
+/// The job's stage says which layer runs, and whether its weights come from disk because memory can't hold the model's. Throws Error when
+/// the model lacks tensors the pass needs (all listed), the prompt is empty, an id is outside the vocabulary, or the prompt is longer than
+/// learned positions allow; Cancelled when the job was cancelled.
 std::shared_ptr<const Trace> runForward(std::shared_ptr<const Model> model, std::shared_ptr<const Prompt> prompt,
                                         std::shared_ptr<Backend> backend, const ForwardOptions& options, Job& job);
 
