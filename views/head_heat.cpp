@@ -12,11 +12,11 @@ namespace headscope::views {
 HeadHeat layOutHeat(int64_t layers, int64_t heads, const Rect& area, double most, const ViewFrame& frame) {
   const Theme& t = frame.theme;
   HeadHeat heat{layers, heads};
-  heat.left = area.x + frame.measure.width(std::to_string(std::max<int64_t>(layers - 1, 0)), t.small()) + t.gap / 2;
+  heat.left = area.x + 1 + frame.measure.width(std::to_string(std::max<int64_t>(layers - 1, 0)), t.small()) + t.gap / 2;
   heat.top = area.y + t.smallSize * 1.4;
   heat.width = std::clamp((area.right() - heat.left) / static_cast<double>(std::max<int64_t>(1, heads)), 1.0, most);
   const double high = (area.bottom() - heat.top) / static_cast<double>(std::max<int64_t>(1, layers));
-  heat.height = std::clamp(high, 1.0, std::min(most, heat.width * 1.5));
+  heat.height = std::clamp(high, 1.0, std::min(most, heat.width * (frame.isPaper ? 1.0 : 1.5)));
   heat.gap = std::min(heat.width, heat.height) > 8 ? 1.0 : std::min(heat.width, heat.height) > 4 ? 0.5 : 0.0;
   return heat;
 }
@@ -33,9 +33,7 @@ void addHeat(Figure& figure, const HeadHeat& heat, core::ConstMatrixView values,
     figure.add(textAt({heat.at(0, h).center().x, heat.top - t.gap / 4}, std::to_string(h), t.small(), t.inkSecond, AnchorX::Center,
                       AnchorY::Bottom));
   }
-  Item area = pickArea(heat.cells(), {Pick::Kind::Control, -1, part, -1, {}});  // a drag may begin between cells
-  area.pick.within = heat.cells();
-  figure.content.push_back(std::move(area));
+  figure.content.push_back(pickArea(heat.cells(), {Pick::Kind::Control, kBrushControl, part, -1, {}}));
   for (int64_t l = 0; l < heat.layers; ++l) {
     for (int64_t h = 0; h < heat.heads; ++h) {
       const core::HeadRef head{l, h};
@@ -44,7 +42,6 @@ void addHeat(Figure& figure, const HeadHeat& heat, core::ConstMatrixView values,
       Item& item =
           std::isnan(v) ? figure.add(HatchItem{cell, t.line}) : figure.add(RectItem{cell, ramp.at(scale.unit(v)), kTransparent, 0});
       item.pick = {Pick::Kind::Head, l, h, part, tipOf(head)};
-      item.pick.within = heat.cells();
       if (frame.isPaper) continue;
       if (isBrushed(selection, head)) figure.addOverlay(RectItem{cell, kTransparent, t.accent, 1});
       if (head == core::HeadRef{frame.hover.layer, frame.hover.head}) figure.addOverlay(RectItem{cell.inset(-1), kTransparent, t.ink, 1});
@@ -61,26 +58,13 @@ void addRubberBand(Figure& figure, const Rect& area, const ViewFrame& frame) {
   figure.addOverlay(RectItem{band, frame.theme.accent.withAlpha(0.12), frame.theme.accent, 0});
 }
 
-std::vector<core::HeadRef> brushedBy(const View::Gesture& gesture, int64_t layers, int64_t heads) {
-  std::vector<core::HeadRef> found;
-  const Rect& cells = gesture.pick.within;
-  const bool isHeat = gesture.pick.kind == Pick::Kind::Head || (gesture.pick.kind == Pick::Kind::Control && gesture.pick.a == -1);
-  if (!isHeat || gesture.kind != View::Gesture::Kind::Drag || gesture.isPan || !(cells.width > 0) || !(cells.height > 0)) return found;
-  const double width = cells.width / static_cast<double>(heads), height = cells.height / static_cast<double>(layers);
-  const auto first = [](double at, double step) { return std::max<int64_t>(0, static_cast<int64_t>(std::floor(at / step))); };
-  const int64_t h0 = first(std::min(gesture.start.x, gesture.at.x) - cells.x, width),
-                h1 = std::min(heads - 1, first(std::max(gesture.start.x, gesture.at.x) - cells.x, width));
-  const int64_t l0 = first(std::min(gesture.start.y, gesture.at.y) - cells.y, height),
-                l1 = std::min(layers - 1, first(std::max(gesture.start.y, gesture.at.y) - cells.y, height));
-  for (int64_t l = l0; l <= l1; ++l) {
-    for (int64_t h = h0; h <= h1; ++h) found.push_back({l, h});
-  }
-  return found;
-}
-
-void brush(core::Selection& selection, std::vector<core::HeadRef> heads) {
-  selection.brushed = std::move(heads);
-  if (!selection.brushed.empty()) selection.layer = selection.brushed.front().layer, selection.head = selection.brushed.front().head;
+bool brushByDrag(const View::Gesture& gesture, core::Selection& selection) {
+  const bool isHere = (gesture.pick.kind == Pick::Kind::Head && gesture.pick.c >= -1) ||
+                      (gesture.pick.kind == Pick::Kind::Control && gesture.pick.a == kBrushControl);
+  if (!isHere || gesture.kind != View::Gesture::Kind::Drag || gesture.isPan) return false;
+  selection.brushed = gesture.heads;
+  if (!gesture.heads.empty()) selection.layer = gesture.heads.front().layer, selection.head = gesture.heads.front().head;
+  return true;
 }
 
 }  // namespace headscope::views

@@ -12,6 +12,8 @@
 
 namespace headscope::views {
 
+inline constexpr int64_t kBrushControl = 901;  // Pick::a of the ground between cells or nodes, where a drag may begin too
+
 struct HeadHeat {
   int64_t layers = 0, heads = 0;
   double left = 0, top = 0, width = 0, height = 0, gap = 0;  // of the first cell; gap is part of width and height
@@ -32,10 +34,8 @@ void addHeat(Figure& figure, const HeadHeat& heat, core::ConstMatrixView values,
 /// The rubber band of a drag that began in the heat; nothing when there is none.
 void addRubberBand(Figure& figure, const Rect& area, const ViewFrame& frame);
 
-/// Heads whose cells a drag touches that began in a heat of this many layers and heads; empty when it began elsewhere.
-std::vector<core::HeadRef> brushedBy(const View::Gesture& gesture, int64_t layers, int64_t heads);
-
-/// Sets the brushed heads and, if there are any, selects the first of them.
-void brush(core::Selection& selection, std::vector<core::HeadRef> heads);
+/// A drag that began on a head's cell or node, or in between them, brushes: sets the brushed heads and selects the first of them.
+/// False when it began elsewhere or pans.
+bool brushByDrag(const View::Gesture& gesture, core::Selection& selection);
 
 }  // namespace headscope::views

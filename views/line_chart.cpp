@@ -35,7 +35,7 @@ void LineChart::addTicks(bool isX, bool hasLabels) {
   const ChartAxis& axis = isX ? x_ : y_;
   const Font font = theme_.small();
   // Fewer than five where five would stand closer than their labels need.
-  const int most = std::clamp(static_cast<int>((isX ? plot_.width / 4.5 : plot_.height / 2) / theme_.smallSize), 2, 5);
+  const int most = std::clamp(static_cast<int>((isX ? plot_.width / 3.2 : plot_.height / 2) / theme_.smallSize), 2, 5);
   for (const double value : axis.isLog ? decadeTicks(axis.low, axis.high, most) : roundTicks(axis.low, axis.high, most)) {
     const double u = axis.unit(value);
     if (!(u >= -1e-9 && u <= 1 + 1e-9)) continue;
@@ -92,14 +92,17 @@ void LineChart::addEndLabels(std::vector<LineLabel> labels) {
   std::erase_if(labels, [&](const LineLabel& label) { return !std::isfinite(y_.unit(label.y)); });
   std::stable_sort(labels.begin(), labels.end(), [](const LineLabel& a, const LineLabel& b) { return a.y > b.y; });
   const double step = theme_.smallSize * 1.25;
-  std::vector<double> rows;
+  // Halfway between pushing overlaps down and pushing them up: each label stays near its line.
+  std::vector<double> wanted, down, rows(labels.size());
   for (const LineLabel& label : labels) {
-    const double wanted = std::clamp(plot_.bottom() - y_.unit(label.y) * plot_.height, plot_.y, plot_.bottom());
-    rows.push_back(rows.empty() ? wanted : std::max(wanted, rows.back() + step));
+    wanted.push_back(std::clamp(plot_.bottom() - y_.unit(label.y) * plot_.height, plot_.y, plot_.bottom()));
+    down.push_back(down.empty() ? wanted.back() : std::max(wanted.back(), down.back() + step));
   }
-  // What ran below the plot is pushed up again, from the last one on.
-  double limit = plot_.bottom() + step / 2;
-  for (size_t i = rows.size(); i-- > 0; limit = rows[i] - step) rows[i] = std::min(rows[i], limit);
+  double up = 1e300, limit = plot_.bottom() + step / 2;
+  for (size_t i = labels.size(); i-- > 0; limit = rows[i] - step) {
+    up = std::min(wanted[i], up - step);
+    rows[i] = std::min((down[i] + up) / 2, limit);  // nothing runs below the plot
+  }
   for (size_t i = 0; i < labels.size(); ++i) {
     figure_.add(textAt({plot_.right() + theme_.gap * 0.75, rows[i]}, labels[i].text, theme_.small(), labels[i].color, AnchorX::Left,
                        AnchorY::Middle));
@@ -111,7 +114,7 @@ void LineChart::addVerticalGrip(double x, int64_t id, const std::string& tip) {
   if (!(u >= -1e-9 && u <= 1 + 1e-9)) return;
   const double px = plot_.x + u * plot_.width;
   figure_.addOverlay(RectItem{{px - 3.5, plot_.bottom() - 3.5, 7, 7}, theme_.canvas, theme_.accent, 1.5, 3.5});
-  Item area = pickArea({px - 5, plot_.y, 10, plot_.height + 8}, {Pick::Kind::Control, id, -1, -1, tip});
+  Item area = pickArea({px - 5, plot_.y, 10, plot_.height + 8}, {Pick::Kind::Control, id, std::llround(x_.high), -1, tip});
   area.pick.within = plot_;
   figure_.overlay.push_back(std::move(area));
 }
@@ -141,11 +144,14 @@ void LineChart::addReadings(const std::string& head, const std::vector<Reading>&
   double labelWidth = 0, valueWidth = 0;
   const std::string title = head + " " + shortNumber(x, 5);
   for (const Reading& reading : readings) {
-    if (reading.points == nullptr || reading.points->empty()) continue;
-    const Point p = nearest(*reading.points), dot = at(p.x, p.y);
-    if (std::isfinite(dot.y) && dot.y >= plot_.y - 1 && dot.y <= plot_.bottom() + 1)
-      figure_.addOverlay(RectItem{{dot.x - 3, dot.y - 3, 6, 6}, reading.color, theme_.canvas, 1, 3});
-    rows.emplace_back(reading.label, shortNumber(p.y, 4));
+    std::string value = reading.text;
+    if (reading.points != nullptr && !reading.points->empty()) {
+      const Point p = nearest(*reading.points), dot = at(p.x, p.y);
+      if (std::isfinite(dot.y) && dot.y >= plot_.y - 1 && dot.y <= plot_.bottom() + 1)
+        figure_.addOverlay(RectItem{{dot.x - 3, dot.y - 3, 6, 6}, reading.color, theme_.canvas, 1, 3});
+      value = shortNumber(p.y, 4);
+    }
+    rows.emplace_back(reading.label, std::move(value));
     labelWidth = std::max(labelWidth, frame.measure.width(reading.label, font));
     valueWidth = std::max(valueWidth, frame.measure.width(rows.back().second, mono));
   }

@@ -31,8 +31,9 @@ struct LineLabel {
 /// One line of the values under the mouse.
 struct Reading {
   std::string label;
-  const std::vector<Point>* points = nullptr;  // by ascending x
-  Color color;
+  const std::vector<Point>* points = nullptr;  // by ascending x; null: `text` is the value
+  Color color{};
+  std::string text{};
 };
 
 class LineChart {
@@ -51,7 +52,8 @@ class LineChart {
   void addEndLabels(std::vector<LineLabel> labels);
   void addVertical(double x, Color color, const std::string& label, double labelRow = 0);
   void addHorizontal(double y, Color color, const std::string& label);
-  /// A grip over a mark: the mouse takes it there. Control `id`; where it was dragged to: draggedX, draggedY.
+  /// A grip over a mark: the mouse takes it there. Control `id`; where it was dragged to: draggedX, draggedY. Pick::b of a vertical
+  /// one is the x axis' end.
   void addVerticalGrip(double x, int64_t id, const std::string& tip);
   void addHorizontalGrip(double y, int64_t id, const std::string& tip);
   /// With the mouse in the plot and on no control: a hairline at the nearest x of the first reading, dots, and a box of the

@@ -1,43 +1,26 @@
-// LoRA: what the adapter changed in every head: two grids of relative change (QK, OV), the heads it changed most with their three
-// terms as stacked bars, and the selected head's spectra before and after.
+// LoRA: what the adapter changed in every head: two heats of relative change (QK, OV), the heads it changed most with their three
+// terms as stacked bars, the selected head's spectra before and after, wasted rank and intruder dimensions; on screen a slider
+// for the adapter's strength, which moves everything that the window shows of the model.
 // options.words: circuit ("QK" or "OV") of bars and spectra.
 #include <algorithm>
 #include <cmath>
 
 #include "core/attention/head_name.h"
-#include "core/weights/lora.h"
-#include "views/color_ramp.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
-#include "views/line_chart.h"
+#include "views/figure_slider.h"
+#include "views/head_heat.h"
+#include "views/lora_parts.h"
+#include "views/option_values.h"
 #include "views/view_list.h"
 
 namespace headscope::views {
 namespace {
 
-constexpr int64_t kTopHeads = 10;
+const FigureSlider kStrength{1, 0, 1.5, false, false};
+constexpr int64_t kCircuit = 2;
 
-struct LoraData : ViewData {
-  std::string modelName;
-  double strength = 1;
-  int64_t heads = 0;
-  std::vector<core::LoraLayer> layers;
-  std::vector<core::LoraModule> modules;
-  const core::HeadLora& at(int64_t l, int64_t h) const { return layers[static_cast<size_t>(l)].heads[static_cast<size_t>(h)]; }
-};
-
-bool isOv(const core::ViewOptions& options) {
-  const auto it = options.words.find("circuit");
-  return it != options.words.end() && it->second == "OV";
-}
-
-const core::LoraCircuit& circuitOf(const core::HeadLora& head, bool ov) { return ov ? head.ov : head.qk; }
-
-std::string tipOf(const core::HeadLora& h) {
-  return "Head " + std::to_string(h.layer) + "." + std::to_string(h.head) + "\nQK change  " + shortNumber(h.qk.relative) +
-         " of the head\nOV change  " + shortNumber(h.ov.relative) + " of the head\nshare of q, k, v, o  " + shortNumber(h.shareQ) + ", " +
-         shortNumber(h.shareK) + ", " + shortNumber(h.shareV) + ", " + shortNumber(h.shareO);
-}
+bool isOv(const core::ViewOptions& options) { return wordIn(options, "circuit", "QK") == "OV"; }
 
 class LoraView : public View {
  public:
@@ -51,44 +34,56 @@ class LoraView : public View {
     return "lora:" + std::to_string(reinterpret_cast<uintptr_t>(input.model.get()));
   }
 
-  std::shared_ptr<const ViewData> compute(const ViewInput& input, Size, core::Job& job) const override {
-    auto data = std::make_shared<LoraData>();
+  std::shared_ptr<const ViewData> compute(const ViewInput& input, Size size, core::Job& job) const override {
+    return computeInParts(input, size, job, nullptr);
+  }
+
+  std::shared_ptr<const ViewData> computeInParts(const ViewInput& input, Size, core::Job& job, const ShowPart& show) const override {
+    LoraData data;
     const auto base = input.model->withoutAdapter();
-    data->modelName = base->name(), data->strength = input.model->strength(), data->heads = base->spec().heads;
-    core::LoraOptions options;
-    options.withDetails = false;
-    for (int64_t l = 0; l < base->spec().layers; ++l) {
-      job.report(static_cast<double>(l) / static_cast<double>(base->spec().layers), "layer " + std::to_string(l));
-      data->layers.push_back(core::layerLora(*base, *input.model, l, options, job));
+    data.modelName = base->name(), data.strength = input.model->strength();
+    data.layers = base->spec().layers, data.heads = base->spec().heads;
+    data.done.resize(static_cast<size_t>(data.layers));
+    data.modules = core::loraModules(*input.model, job);
+    // Terms of all layers first; intruders and angles, which cost more, after them.
+    for (const bool withDetails : {false, true}) {
+      core::LoraOptions options;
+      options.withDetails = withDetails;
+      for (int64_t l = 0; l < data.layers; ++l) {
+        job.report(((withDetails ? 1.0 : 0.0) + static_cast<double>(l) / static_cast<double>(data.layers)) / 2,
+                   (withDetails ? "intruders and angles, layer " : "layer ") + std::to_string(l));
+        data.done[static_cast<size_t>(l)] = std::make_shared<const core::LoraLayer>(core::layerLora(*base, *input.model, l, options, job));
+        if (show) show(std::make_shared<const LoraData>(data));
+      }
     }
-    data->modules = core::loraModules(*input.model, job);
-    return data;
+    return std::make_shared<const LoraData>(std::move(data));
   }
 
   Figure draw(const ViewInput& input, const ViewData* data, const ViewFrame& frame) const override {
-    if (!input.model) return emptyFigure(frame.size, "What an adapter changed in every head", "Open a model folder", frame.theme);
-    if (input.model->adapter() == nullptr)
-      return emptyFigure(frame.size, "What an adapter changed in every head", "Open an adapter", frame.theme);
-    if (input.model->spec().mla)
-      return emptyFigure(frame.size, "What an adapter changed in every head", "Not computed for latent attention", frame.theme);
+    const char* what = "What an adapter changed in every head";
+    if (!input.model) return emptyFigure(frame.size, what, "Open a model folder", frame.theme);
+    if (input.model->adapter() == nullptr) return emptyFigure(frame.size, what, "Open an adapter", frame.theme);
+    if (input.model->spec().mla) return emptyFigure(frame.size, what, "Not computed for latent attention", frame.theme);
     const auto* lora = dynamic_cast<const LoraData*>(data);
-    if (lora == nullptr || lora->layers.empty())
-      return emptyFigure(frame.size, "What the adapter changed in every head", "Computing", frame.theme);
+    if (lora == nullptr || lora->layers == 0) return emptyFigure(frame.size, what, "Computing", frame.theme);
     return drawAll(input, *lora, frame);
   }
 
   Table table(const ViewInput& input, core::Job& job) const override {
-    Table table{
-        {"layer", "head", "relative_qk", "relative_ov", "query_term", "key_term", "value_term", "output_term", "both_qk", "both_ov"}, {}};
+    Table table{{"layer", "head", "relative_qk", "relative_ov", "query_term", "key_term", "value_term", "output_term", "both_qk", "both_ov",
+                 "intruders_qk_read", "intruders_qk_matched", "intruders_ov_read", "intruders_ov_written"},
+                {}};
     if (dataKey(input, {}).empty()) return table;
     const auto data = std::static_pointer_cast<const LoraData>(compute(input, {}, job));
-    for (const core::LoraLayer& layer : data->layers) {
-      for (const core::HeadLora& h : layer.heads) {
+    for (const auto& layer : data->done) {
+      for (const core::HeadLora& h : layer->heads) {
         std::vector<std::string> row{std::to_string(h.layer), std::to_string(h.head)};
         for (const double v : {h.qk.relative, h.ov.relative, h.qk.termNorms[0], h.qk.termNorms[1], h.ov.termNorms[0], h.ov.termNorms[1],
                                h.qk.termNorms[2], h.ov.termNorms[2]}) {
           row.push_back(shortNumber(v, 7));
         }
+        for (const int64_t n : {h.qk.intrudersLeft, h.qk.intrudersRight, h.ov.intrudersLeft, h.ov.intrudersRight})
+          row.push_back(std::to_string(n));
         table.rows.push_back(std::move(row));
       }
     }
@@ -96,158 +91,74 @@ class LoraView : public View {
   }
 
   bool handle(const Gesture& gesture, const ViewInput& input, Size, core::ViewOptions& options, core::Selection& selection) const override {
-    if (!input.model || gesture.kind != Gesture::Kind::Click || gesture.pick.kind != Pick::Kind::Head) return false;
+    if (!input.model) return false;
+    if (isOn(kStrength, gesture)) {
+      const double strength = std::round(valueOf(kStrength, gesture) * 20) / 20;
+      if (strength != input.model->strength()) options.numbers[kStrengthOption] = strength;
+      return true;
+    }
+    if (brushByDrag(gesture, selection)) return true;
+    if (gesture.kind != Gesture::Kind::Click) return false;
+    if (gesture.pick.kind == Pick::Kind::Control && gesture.pick.a == kCircuit) {
+      options.words["circuit"] = gesture.pick.b == 1 ? "OV" : "QK";
+      return true;
+    }
+    if (gesture.pick.kind != Pick::Kind::Head) return false;
     selection.layer = gesture.pick.a, selection.head = gesture.pick.b;
     if (gesture.pick.c >= 0) options.words["circuit"] = gesture.pick.c == 1 ? "OV" : "QK";
+    if (gesture.pick.c >= 0) selection.brushed.clear();
     return true;
   }
 
  private:
+  static void addControls(Figure& figure, const ViewInput& input, const ViewFrame& frame, double margin) {
+    const double y = margin + 6, gap = frame.theme.gap * 2;
+    const double x = addSlider(figure, kStrength, {margin, y}, input.model->strength(), "strength", fixedNumber(input.model->strength(), 2),
+                               "Strength of the adapter: 0 is the base model, 1 as trained. Maps, scores and this view follow", frame);
+    const bool ov = isOv(input.options);
+    const double next = addWordButton(figure, kCircuit, 0, {x + gap * 2, y}, "QK", !ov, "Bars and spectra of W_QK", frame);
+    addWordButton(figure, kCircuit, 1, {next + gap, y}, "OV", ov, "Bars and spectra of W_OV", frame);
+  }
+
   static Figure drawAll(const ViewInput& input, const LoraData& data, const ViewFrame& frame) {
     const Theme& t = frame.theme;
     Figure figure;
-    figure.size = {frame.size.width, frame.size.height > 0 ? frame.size.height : frame.size.width * 0.8};
     figure.background = t.canvas;
     figure.title = "LoRA";
-    const double gap = t.gap * 2, half = (figure.size.width - gap) / 2, upper = figure.size.height * 0.52;
-    double most = 0;
-    for (const core::LoraLayer& layer : data.layers) {
-      for (const core::HeadLora& h : layer.heads) {
-        for (const double v : {h.qk.relative, h.ov.relative}) most = std::isfinite(v) ? std::max(most, v) : most;
-      }
+    const double margin = frame.isPaper ? 0 : t.gap * 2, gap = t.gap * 2, width = frame.size.width - 2 * margin;
+    const bool ov = isOv(input.options), isFixed = frame.size.height > 0;
+    const double controls = frame.isPaper ? 0 : 24;
+    const double room = isFixed ? frame.size.height - 2 * margin - controls : 1e9;
+    const bool hasModules = isFixed ? room > 460 : width > 400;
+    const double upper = loraGridsHeight(data, width, isFixed ? room * (hasModules ? 0.42 : 0.5) : 1e9, frame);
+    const double modules =
+        hasModules ? std::min(isFixed ? room * 0.26 : 1e9, t.smallSize * 3.4 + static_cast<double>(data.layers) * t.smallSize * 1.7) : 0;
+    const double middle = isFixed ? room - upper - gap - (hasModules ? modules + gap : 0) : t.smallSize * 17;
+    figure.size = {frame.size.width, isFixed ? frame.size.height : upper + gap + middle + (hasModules ? modules + gap : 0)};
+    if (!frame.isPaper) addControls(figure, input, frame, margin);
+    double y = margin + controls;
+    addLoraGrids(figure, input, data, frame, {margin, y, width, upper}, frame.isPaper ? 24 : 32);
+    y += upper + gap;
+    const double half = (width - gap) / 2;
+    addLoraTopHeads(figure, input, data, frame, {margin, y, half, middle}, ov);
+    addLoraSpectra(figure, input, data, frame, {margin + half + gap, y, half, middle}, ov);
+    y += middle + gap;
+    if (hasModules) {
+      addWastedRanks(figure, data, frame, {margin, y, half, modules});
+      addIntruders(figure, data, frame, {margin + half + gap, y, half, modules});
     }
-    ValueScale scale{core::ColorScale::Linear, 0, most > 0 ? most : 1, input.options.limits.has_value()};
-    if (input.options.limits) scale.low = input.options.limits->first, scale.high = input.options.limits->second;
-    addGrid(figure, input, data, frame, {0, 0, half, upper}, false, scale);
-    addGrid(figure, input, data, frame, {half + gap, 0, half, upper}, true, scale);
-    addTopHeads(figure, input, data, frame, {0, upper + gap, half, figure.size.height - upper - gap});
-    addSpectra(figure, input, data, frame, {half + gap, upper + gap, half, figure.size.height - upper - gap});
     int64_t others = 0, wasted = 0, rank = 0;
     for (const core::LoraModule& m : data.modules) others += !m.isAttention, wasted += m.wastedRank, rank += m.rank;
     figure.caption =
         "Change of W_QK and W_OV of every head of " + data.modelName + " by the adapter at strength " + shortNumber(data.strength) +
-        ", as a share of the head's norm; the heads changed most with the norms of their three terms; spectra before and after. " +
-        std::to_string(wasted) + " of " + std::to_string(rank) + " ranks of the adapter's modules hold less than 0.1 % of the energy; " +
-        std::to_string(others) + " modules beside attention.";
+        ", as a share of the head's norm; the heads changed most with the norms of their three terms; singular values of head " +
+        core::headName(input.selection.ref()) + " before and after. " + std::to_string(wasted) + " of " + std::to_string(rank) +
+        " ranks of the adapter's modules hold less than 0.1 % of the energy; " + std::to_string(others) + " modules beside attention.";
+    for (const auto& layer : data.done) {
+      if (!layer) continue;
+      for (const std::string& note : layer->notes) figure.caption += " Layer " + std::to_string(layer->layer) + ": " + note + ".";
+    }
     return figure;
-  }
-
-  static void addGrid(Figure& figure, const ViewInput& input, const LoraData& data, const ViewFrame& frame, const Rect& area, bool ov,
-                      const ValueScale& scale) {
-    const Theme& t = frame.theme;
-    const ColorRamp ramp = attentionRamp(t);
-    const auto layers = static_cast<int64_t>(data.layers.size());
-    const double left = area.x + t.smallSize * 2.4, top = area.y + t.smallSize * 3.4,
-                 bar = t.gap * 3 + 10 + colorBarTextWidth(scale, t, frame.measure);
-    const double width = std::clamp((area.right() - left - bar) / static_cast<double>(data.heads), 1.5, 40.0);
-    const double height = std::clamp((area.bottom() - top) / static_cast<double>(layers), 1.5, std::min(40.0, width * 1.5));
-    figure.add(textAt({left, area.y + t.smallSize}, ov ? "OV" : "QK", t.heading(), t.ink, AnchorX::Left, AnchorY::Middle));
-    for (int64_t l = 0; l < layers; ++l) {
-      if (l % labelStep(height, t.smallSize * 1.2) == 0) {
-        figure.add(textAt({left - 4, top + (static_cast<double>(l) + 0.5) * height}, std::to_string(l), t.small(), t.inkSecond,
-                          AnchorX::Right, AnchorY::Middle));
-      }
-      for (int64_t h = 0; h < data.heads; ++h) {
-        if (l == 0 && h % labelStep(width, t.smallSize * 1.9) == 0) {
-          figure.add(textAt({left + (static_cast<double>(h) + 0.5) * width, top - 3}, std::to_string(h), t.small(), t.inkSecond,
-                            AnchorX::Center, AnchorY::Bottom));
-        }
-        const double space = std::min(width, height) > 8 ? 1 : 0;
-        const Rect cell{left + static_cast<double>(h) * width, top + static_cast<double>(l) * height, width - space, height - space};
-        const double v = circuitOf(data.at(l, h), ov).relative;
-        const Pick pick{Pick::Kind::Head, l, h, ov ? 1 : 0, tipOf(data.at(l, h))};
-        if (std::isnan(v)) {
-          figure.add(HatchItem{cell, t.line}).pick = pick;
-        } else {
-          figure.add(RectItem{cell, ramp.at(scale.unit(std::min(v, scale.high))), t.line, 0}).pick = pick;
-        }
-        if (!frame.isPaper && input.selection.ref() == core::HeadRef{l, h})
-          figure.addOverlay(RectItem{cell.inset(-1), kTransparent, t.accent, 2});
-      }
-    }
-    if (ov) {
-      const double high = std::min(120.0, static_cast<double>(layers) * height);
-      addColorBar(figure, {left + static_cast<double>(data.heads) * width + t.gap * 2, top, 10, high}, scale, ramp, t);
-    }
-  }
-
-  static void addTopHeads(Figure& figure, const ViewInput& input, const LoraData& data, const ViewFrame& frame, const Rect& area) {
-    const Theme& t = frame.theme;
-    const bool ov = isOv(input.options);
-    std::vector<const core::HeadLora*> heads;
-    for (const core::LoraLayer& layer : data.layers) {
-      for (const core::HeadLora& h : layer.heads) {
-        if (circuitOf(h, ov).relative > 0) heads.push_back(&h);
-      }
-    }
-    std::sort(heads.begin(), heads.end(),
-              [&](const auto* a, const auto* b) { return circuitOf(*a, ov).relative > circuitOf(*b, ov).relative; });
-    const double row = std::max(t.smallSize * 1.5, std::min(t.listRowHeight, (area.height - t.smallSize * 3) / kTopHeads));
-    const auto fitting = static_cast<size_t>(std::max(1.0, (area.height - t.smallSize * 3) / row));
-    heads.resize(std::min({heads.size(), static_cast<size_t>(kTopHeads), fitting}));
-    const std::string parts[] = {ov ? "v" : "q", ov ? "o" : "k", "both"};
-    const Color colors[] = {ov ? t.value : t.query, ov ? t.categories[3] : t.key, t.inkSecond};
-    double x = area.x;
-    const std::string title = ov ? "OV changed most" : "QK changed most";
-    figure.add(textAt({x, area.y + t.smallSize * 0.7}, title, t.small(), t.ink, AnchorX::Left, AnchorY::Middle));
-    x += frame.measure.width(title, t.small()) + t.gap * 2;
-    for (size_t p = 0; p < 3; ++p) {
-      figure.add(RectItem{{x, area.y + t.smallSize * 0.3, t.smallSize * 0.8, t.smallSize * 0.8}, colors[p]});
-      figure.add(textAt({x + t.smallSize, area.y + t.smallSize * 0.7}, parts[p], t.small(), t.inkSecond, AnchorX::Left, AnchorY::Middle));
-      x += t.smallSize * 2 + frame.measure.width(parts[p], t.small());
-    }
-    double most = 0;
-    for (const core::HeadLora* h : heads) {
-      const auto& n = circuitOf(*h, ov).termNorms;
-      most = std::max(most, n[0] + n[1] + n[2]);
-    }
-    if (heads.empty()) figure.add(textAt({area.x, area.y + t.smallSize * 3}, "nothing changed", t.small(), t.inkSecond));
-    const double left = area.x + t.smallSize * 3.2, room = std::max(4.0, area.right() - left - t.smallSize * 3.6);
-    for (size_t i = 0; i < heads.size(); ++i) {
-      const core::HeadLora& h = *heads[i];
-      const double y = area.y + t.smallSize * 2 + static_cast<double>(i) * row;
-      const bool isSelected = input.selection.ref() == core::HeadRef{h.layer, h.head};
-      figure.add(textAt({left - t.gap / 2, y + row / 2}, std::to_string(h.layer) + "." + std::to_string(h.head), t.small(),
-                        isSelected ? t.accent : t.ink, AnchorX::Right, AnchorY::Middle));
-      double at = left;
-      for (size_t p = 0; p < 3; ++p) {
-        const double width = most > 0 ? room * circuitOf(h, ov).termNorms[p] / most : 0;
-        if (width > 0) figure.add(RectItem{{at, y + row * 0.2, width, row * 0.6}, colors[p]});
-        at += width;
-      }
-      figure.add(textAt({at + t.gap / 2, y + row / 2}, shortNumber(circuitOf(h, ov).relative), t.small(), t.inkSecond, AnchorX::Left,
-                        AnchorY::Middle));
-      figure.content.push_back(pickArea({area.x, y, area.width, row}, {Pick::Kind::Head, h.layer, h.head, -1, tipOf(h)}));
-    }
-  }
-
-  static void addSpectra(Figure& figure, const ViewInput& input, const LoraData& data, const ViewFrame& frame, const Rect& area) {
-    const Theme& t = frame.theme;
-    const core::HeadRef head = input.selection.ref();
-    if (head.layer < 0 || head.head < 0 || head.layer >= static_cast<int64_t>(data.layers.size()) || head.head >= data.heads) return;
-    const bool ov = isOv(input.options);
-    const core::LoraCircuit& c = circuitOf(data.at(head.layer, head.head), ov);
-    double high = 0;
-    for (const core::Spectrum* s : {&c.before, &c.after}) high = s->isFinite ? std::max(high, s->largest()) : high;
-    if (!(high > 0)) return;
-    const double left = area.x + t.smallSize * 4, top = area.y + t.smallSize * 2.4, bottom = t.smallSize * 3.6;
-    const double rank = static_cast<double>(std::max<int64_t>(2, c.before.count()));
-    LineChart chart(figure,
-                    {left, top, std::max(10.0, area.right() - left - t.smallSize * 4.2), std::max(10.0, area.bottom() - top - bottom)},
-                    {1, rank, false, "index"}, {0, high * 1.05, false, std::string(ov ? "W_OV" : "W_QK") + " of " + headName(head)}, t);
-    chart.addAxes();
-    const auto line = [&](const core::Spectrum& s, Color color, const char* label, double width) {
-      std::vector<Point> points;
-      for (size_t i = 0; i < s.sigma.size() && static_cast<double>(i) < rank; ++i)
-        points.push_back({static_cast<double>(i + 1), s.sigma[i]});
-      if (!s.isFinite || points.empty()) return;
-      chart.addLine(points, color, width);
-      const Point end = chart.at(points.front().x, points.front().y);
-      figure.add(textAt({end.x + t.gap, end.y}, label, t.small(), color, AnchorX::Left, AnchorY::Middle));
-    };
-    line(c.before, t.inkSecond, "before", 1.5);
-    line(c.after, t.accent, "after", 1.5);
-    line(c.change, t.categories[1], "change", 1);
   }
 };
 

@@ -1,61 +1,37 @@
-// Rank map: layers down, heads across, coloured by any scalar: a rank or norm of any matrix, or a score of the prompt.
-// options.words: matrix ("W_QK"), measure ("effective_rank", "effective_rank_0.1", "stable_rank", "entropy_rank",
-// "participation_ratio", "frobenius_norm", "largest"), or score (a name of HeadScores, in place of both).
+// Rank map: layers down, heads across, coloured by any scalar, with a sortable table beside it; or two scalars as a scatter.
+// options.words: matrix ("W_QK"), measure (one of spectrumMeasures(), "lora_QK", "lora_OV", or a score of the prompt), score (the
+// same as a score in measure), form ("map" or "scatter"), x_matrix and x (the scatter's other scalar).
 #include <algorithm>
 #include <cmath>
 
-#include "core/weights/spectra.h"
-#include "views/color_ramp.h"
+#include "core/attention/head_name.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
 #include "views/head_grid.h"
+#include "views/head_heat.h"
+#include "views/line_chart.h"
+#include "views/option_values.h"
+#include "views/rank_scalars.h"
+#include "views/side_table.h"
 #include "views/view_list.h"
 
 namespace headscope::views {
 namespace {
 
-constexpr const char* kMeasures[] = {"effective_rank",      "effective_rank_0.1", "stable_rank", "entropy_rank",
-                                     "participation_ratio", "frobenius_norm",     "largest"};
-
-std::string wordOf(const core::ViewOptions& options, const char* key, const std::string& fallback) {
-  const auto it = options.words.find(key);
-  return it == options.words.end() || it->second.empty() ? fallback : it->second;
+ScalarName shownIn(const core::ViewOptions& options) {
+  const std::string score = wordIn(options, "score", "");
+  return {wordIn(options, "matrix", "W_QK"), score.empty() ? wordIn(options, "measure", "effective_rank") : score};
 }
 
-double valueOf(const core::Spectrum& s, const std::string& measure) {
-  if (!s.isFinite) return std::nan("");
-  const core::RankMeasures m = core::rankMeasures(s.sigma);
-  if (measure == "effective_rank_0.1") return static_cast<double>(m.effectiveAt01Percent);
-  if (measure == "stable_rank") return m.stable;
-  if (measure == "entropy_rank") return m.entropy;
-  if (measure == "participation_ratio") return m.participation;
-  if (measure == "frobenius_norm") return m.frobenius;
-  if (measure == "largest") return s.largest();
-  return static_cast<double>(m.effectiveAt1Percent);
+ScalarName acrossIn(const core::ViewOptions& options) {
+  return {wordIn(options, "x_matrix", "W_OV"), wordIn(options, "x", "effective_rank")};
 }
 
-std::string wordsFor(const std::string& measure) {
-  if (measure == "effective_rank") return "rank at 99 % energy";
-  if (measure == "effective_rank_0.1") return "rank at 99.9 % energy";
-  if (measure == "stable_rank") return "stable rank";
-  if (measure == "entropy_rank") return "entropy rank";
-  if (measure == "participation_ratio") return "participation ratio";
-  if (measure == "frobenius_norm") return "Frobenius norm";
-  return "largest singular value";
-}
+bool isScatter(const core::ViewOptions& options) { return wordIn(options, "form", "map") == "scatter"; }
 
-struct RankMapData : ViewData {
-  std::string matrix, modelName;
-  bool isFolded = false;
-  int64_t heads = 0;
-  std::vector<core::MatrixSpectra> layers;  // the matrix of each layer
-  std::vector<std::string> notes;
-  const core::Spectrum& at(int64_t layer, int64_t head) const {
-    const auto& all = layers[static_cast<size_t>(layer)].heads;
-    return all[static_cast<size_t>(head) * all.size() /
-               static_cast<size_t>(heads)];  // key/value heads stand under each of their query heads
-  }
-};
+bool needsLora(const core::ViewOptions& options) {
+  return shownIn(options).measure.starts_with("lora_") || (isScatter(options) && acrossIn(options).measure.starts_with("lora_"));
+}
 
 class RankMapView : public View {
  public:
@@ -63,163 +39,246 @@ class RankMapView : public View {
   std::string_view title() const override { return "Rank map"; }
   bool needsTrace() const override { return false; }
   std::string subject(const ViewInput& input) const override {
-    const std::string score = wordOf(input.options, "score", "");
-    if (!score.empty()) return score;
-    return wordOf(input.options, "matrix", "W_QK") + ", " + wordsFor(wordOf(input.options, "measure", kMeasures[0]));
+    return shownIn(input.options).label() + (isScatter(input.options) ? " against " + acrossIn(input.options).label() : std::string());
   }
 
   std::string dataKey(const ViewInput& input, Size) const override {
     if (!input.model) return {};
-    return "rank_map:" + std::to_string(reinterpret_cast<uintptr_t>(input.model.get())) + ":" + wordOf(input.options, "matrix", "W_QK");
+    return "rank_map:" + std::to_string(reinterpret_cast<uintptr_t>(input.model.get())) + (needsLora(input.options) ? ":lora" : "");
   }
 
-  std::shared_ptr<const ViewData> compute(const ViewInput& input, Size, core::Job& job) const override {
-    auto data = std::make_shared<RankMapData>();
-    const core::Model& model = *input.model;
-    data->matrix = wordOf(input.options, "matrix", "W_QK");
-    data->modelName = model.name();
-    data->heads = model.spec().heads;
-    core::SpectraOptions options;
-    options.fold = core::defaultFold(model.spec());
-    options.matrices = {data->matrix};
-    data->isFolded = options.fold == core::Fold::On;
-    core::eachLayerSpectra(model, options, core::DiskCache::ofUser(), job, [&](core::LayerSpectra layer) {
-      for (const std::string& note : layer.notes) data->notes.push_back("layer " + std::to_string(layer.layer) + ": " + note);
-      data->layers.push_back(std::move(layer.matrices.front()));
-    });
-    return data;
+  std::shared_ptr<const ViewData> compute(const ViewInput& input, Size size, core::Job& job) const override {
+    return computeInParts(input, size, job, nullptr);
+  }
+  std::shared_ptr<const ViewData> computeInParts(const ViewInput& input, Size, core::Job& job, const ShowPart& show) const override {
+    return rankScalars(*input.model, needsLora(input.options), job, show);
   }
 
   Figure draw(const ViewInput& input, const ViewData* data, const ViewFrame& frame) const override {
     if (!input.model) return emptyFigure(frame.size, "Ranks and norms of every head", "Open a model folder", frame.theme);
     const auto* map = dynamic_cast<const RankMapData*>(data);
     if (map == nullptr) return drawHeadGridLoading(input.model->spec().layers, input.model->spec().heads, input.selection, frame);
-    return drawMap(input, *map, frame);
+    if (isMissing(input, *map)) return emptyFigure(frame.size, subject(input), whyMissing(input), frame.theme);
+    return isScatter(input.options) ? drawScatter(input, *map, frame) : drawMap(input, *map, frame);
   }
 
   Table table(const ViewInput& input, core::Job& job) const override {
     Table table{{"layer", "head", "matrix"}, {}};
-    for (const char* measure : kMeasures) table.columns.emplace_back(measure);
+    for (const std::string& measure : spectrumMeasures()) table.columns.push_back(measure);
     if (!input.model) return table;
-    const auto data = std::static_pointer_cast<const RankMapData>(compute(input, {}, job));
-    for (int64_t l = 0; l < static_cast<int64_t>(data->layers.size()); ++l) {
-      for (int64_t h = 0; h < data->heads; ++h) {
-        std::vector<std::string> row{std::to_string(l), std::to_string(h), data->matrix};
-        for (const char* measure : kMeasures) row.push_back(shortNumber(valueOf(data->at(l, h), measure), 7));
-        table.rows.push_back(std::move(row));
+    const auto data = rankScalars(*input.model, needsLora(input.options), job, nullptr);
+    std::vector<ScalarName> extra;
+    for (const ScalarName& name : {shownIn(input.options), acrossIn(input.options)}) {
+      if (!name.isOfMatrix()) extra.push_back(name), table.columns.push_back(name.measure);
+    }
+    for (const auto& [matrix, measures] : data->measures) {
+      for (int64_t l = 0; l < data->layers; ++l) {
+        for (int64_t h = 0; h < data->heads; ++h) {
+          std::vector<std::string> row{std::to_string(l), std::to_string(h), matrix};
+          for (const std::string& measure : spectrumMeasures()) row.push_back(shortNumber(data->at({matrix, measure}, {l, h}, nullptr), 7));
+          for (const ScalarName& name : extra) row.push_back(shortNumber(data->at(name, {l, h}, input.scores.get()), 7));
+          table.rows.push_back(std::move(row));
+        }
       }
     }
     return table;
   }
 
-  bool handle(const Gesture& gesture, const ViewInput& input, Size size, core::ViewOptions& options,
-              core::Selection& selection) const override {
+  bool handle(const Gesture& gesture, const ViewInput& input, Size, core::ViewOptions& options, core::Selection& selection) const override {
     if (!input.model) return false;
+    if (handleSideTable(gesture, options) || brushByDrag(gesture, selection)) return true;
     if (gesture.kind == Gesture::Kind::Click && gesture.pick.kind == Pick::Kind::Head) {
       selection.layer = gesture.pick.a, selection.head = gesture.pick.b;
+      if (gesture.pick.c >= -1) selection.brushed.clear();  // in the table the brushed heads stay listed
+      return true;
+    }
+    if (gesture.kind == Gesture::Kind::Click) {
       selection.brushed.clear();
       return true;
     }
-    if (gesture.kind != Gesture::Kind::Drag || gesture.isPan) return false;
-    const core::ModelSpec& spec = input.model->spec();
-    const Layout layout = layOut(spec.layers, spec.heads, size, 90, 13);
-    const double x0 = std::min(gesture.start.x, gesture.at.x), x1 = std::max(gesture.start.x, gesture.at.x);
-    const double y0 = std::min(gesture.start.y, gesture.at.y), y1 = std::max(gesture.start.y, gesture.at.y);
-    selection.brushed.clear();
-    for (int64_t l = 0; l < spec.layers; ++l) {
-      for (int64_t h = 0; h < spec.heads; ++h) {
-        const Rect cell = layout.at(l, h);
-        if (cell.right() >= x0 && cell.x <= x1 && cell.bottom() >= y0 && cell.y <= y1) selection.brushed.push_back({l, h});
-      }
-    }
-    if (!selection.brushed.empty()) selection.layer = selection.brushed.front().layer, selection.head = selection.brushed.front().head;
-    (void)options;
-    return true;
+    return false;
   }
 
  private:
-  struct Layout {
-    double left = 0, top = 0, width = 0, height = 0, gap = 0;
-    Rect at(int64_t layer, int64_t head) const {
-      return {left + static_cast<double>(head) * width, top + static_cast<double>(layer) * height, width - gap, height - gap};
-    }
-  };
+  static bool isThere(const ViewInput& input, const RankMapData& data, const ScalarName& name) {
+    if (name.isOfMatrix()) return data.measures.count(name.matrix) > 0;
+    if (name.measure.starts_with("lora_")) return data.hasLora;
+    return input.scores && input.scores->has(name.measure);
+  }
+  static bool isMissing(const ViewInput& input, const RankMapData& data) {
+    if (data.layersDone == 0) return false;
+    return !isThere(input, data, shownIn(input.options)) || (isScatter(input.options) && !isThere(input, data, acrossIn(input.options)));
+  }
+  static std::string whyMissing(const ViewInput& input) {
+    if (needsLora(input.options) && input.model->adapter() == nullptr) return "Open an adapter";
+    if (needsLora(input.options)) return input.model->spec().mla ? "Not computed for latent attention" : "Computing";
+    return input.trace ? "This model or prompt has no such scalar" : "Run a prompt";
+  }
 
-  /// Cells fill the space, at most square-ish of 40 points; `bar` points stay at the right for the colour bar.
-  static Layout layOut(int64_t layers, int64_t heads, Size size, double bar, double type) {
-    Layout l;
-    l.left = type * 2.6, l.top = type * 2.6;
-    const double wide = (size.width - l.left - bar) / static_cast<double>(heads);
-    const double high = size.height > 0 ? (size.height - l.top - type) / static_cast<double>(layers) : wide;
-    l.width = std::clamp(wide, 2.0, 40.0), l.height = std::clamp(high, 2.0, std::min(40.0, l.width * 1.5));
-    l.gap = std::min(l.width, l.height) > 8 ? 1.0 : 0.0;
-    return l;
+  static std::string tipOf(const RankMapData& data, const ViewInput& input, core::HeadRef head) {
+    const ScalarName name = shownIn(input.options);
+    return "Head " + core::headName(head) + "\n" + name.label() + "  " + shortNumber(data.at(name, head, input.scores.get()), 4);
+  }
+
+  static std::string foldWords(const RankMapData& data) { return data.isFolded ? "folded" : "not folded"; }
+
+  /// The table's rows: brushed heads where several are, else all; the scalar shown first, then the matrix's other sizes.
+  static std::vector<SideTableRow> rowsOf(const ViewInput& input, const RankMapData& data, const std::vector<ScalarName>& names) {
+    std::vector<SideTableRow> rows;
+    const bool isPart = input.selection.brushed.size() > 1;
+    for (int64_t l = 0; l < data.layers; ++l) {
+      for (int64_t h = 0; h < data.heads; ++h) {
+        const core::HeadRef head{l, h};
+        if (isPart && !isBrushed(input.selection, head)) continue;
+        SideTableRow row{head, tipOf(data, input, head), {core::headName(head)}, {-static_cast<double>(l * data.heads + h)}};
+        for (const ScalarName& name : names) {
+          row.values.push_back(data.at(name, head, input.scores.get()));
+          row.texts.push_back(std::isnan(row.values.back()) ? "\u2013" : shortNumber(row.values.back()));
+        }
+        rows.push_back(std::move(row));
+      }
+    }
+    return rows;
+  }
+
+  static std::vector<ScalarName> scalarsListed(const ViewInput& input) {
+    std::vector<ScalarName> names{shownIn(input.options)};
+    if (isScatter(input.options)) names.push_back(acrossIn(input.options));
+    for (const std::string& measure : spectrumMeasures()) {
+      if (measure != shownIn(input.options).measure) names.push_back({shownIn(input.options).matrix, measure});
+    }
+    return names;
+  }
+
+  /// Draws the table at the right of the pane and returns the width that is left for the picture. Paper has no table.
+  static double addTable(Figure& figure, const ViewInput& input, const RankMapData& data, const ViewFrame& frame, double least) {
+    const double gap = frame.theme.gap;
+    if (frame.isPaper || frame.size.height < 120) return frame.size.width;
+    std::vector<ScalarName> names = scalarsListed(input);
+    const double room = frame.size.width - std::max(least, frame.size.width * 0.42) - 3 * gap;
+    std::vector<SideTableColumn> columns;
+    std::vector<SideTableRow> rows;
+    double width = 0;
+    for (;; names.pop_back()) {  // fewer columns until they fit
+      columns = {{"head", "Layer and head", true}};
+      for (const ScalarName& name : names) columns.push_back({name.shortLabel(), name.label()});
+      rows = rowsOf(input, data, names);
+      width = sideTableWidth(columns, rows, frame);
+      if (width <= room || names.size() <= 1) break;
+    }
+    if (width > room) return frame.size.width;
+    const Rect area{frame.size.width - width - gap, gap, width, frame.size.height - 2 * gap};
+    addSideTable(figure, area, columns, std::move(rows), input.options, input.selection, frame);
+    return area.x - 2 * gap;
+  }
+
+  static Figure start(const ViewFrame& frame, const char* title) {
+    Figure figure;
+    figure.size = frame.size;
+    figure.background = frame.theme.canvas;
+    figure.title = title;
+    return figure;
   }
 
   static Figure drawMap(const ViewInput& input, const RankMapData& data, const ViewFrame& frame) {
     const Theme& t = frame.theme;
-    const auto layers = static_cast<int64_t>(data.layers.size());
-    const std::string score = wordOf(input.options, "score", ""), measure = wordOf(input.options, "measure", kMeasures[0]);
-    const bool isScore = !score.empty() && input.scores && input.scores->has(score);
-    core::Matrix values(layers, data.heads);
+    const ScalarName name = shownIn(input.options);
+    core::Matrix values(data.layers, data.heads);
     double low = 1e300, high = -1e300;
-    for (int64_t l = 0; l < layers; ++l) {
+    for (int64_t l = 0; l < data.layers; ++l) {
       for (int64_t h = 0; h < data.heads; ++h) {
-        const double v =
-            isScore ? (l < input.scores->layers() ? input.scores->at(score, {l, h}) : std::nan("")) : valueOf(data.at(l, h), measure);
+        const double v = data.at(name, {l, h}, input.scores.get());
         values(l, h) = static_cast<float>(v);
         if (std::isfinite(v)) low = std::min(low, v), high = std::max(high, v);
       }
     }
     if (low > high) low = 0, high = 1;
+    if (low == high) low = std::min(0.0, low), high = std::max(high, low + 1);
     ValueScale scale{core::ColorScale::Linear, low, high, input.options.limits.has_value()};
     if (input.options.limits) scale.low = input.options.limits->first, scale.high = input.options.limits->second;
     const ColorRamp ramp = scalarRamp(t);
-    const double barText = colorBarTextWidth(scale, t, frame.measure), bar = t.gap * 3 + 10 + barText;
-    const Layout layout =
-        layOut(layers, data.heads, frame.size, frame.isPaper ? bar : std::max(bar, 90.0), frame.isPaper ? t.smallSize : 13);
 
-    Figure figure;
-    const double bottom = layout.top + layout.height * static_cast<double>(layers);
-    figure.size = {frame.size.width, frame.size.height > 0 ? frame.size.height : bottom + t.gap};
-    figure.background = t.canvas;
-    figure.title = "Rank map";
-    for (int64_t l = 0; l < layers; l += labelStep(layout.height, t.smallSize * 1.2)) {
-      figure.add(textAt({layout.left - t.gap / 2, layout.at(l, 0).center().y}, std::to_string(l), t.small(), t.inkSecond, AnchorX::Right,
-                        AnchorY::Middle));
-    }
-    for (int64_t h = 0; h < data.heads; h += labelStep(layout.width, t.smallSize * 1.9)) {
-      figure.add(textAt({layout.at(0, h).center().x, layout.top - t.gap / 2}, std::to_string(h), t.small(), t.inkSecond, AnchorX::Center,
-                        AnchorY::Bottom));
-    }
-    for (int64_t l = 0; l < layers; ++l) {
-      for (int64_t h = 0; h < data.heads; ++h) {
-        const Rect cell = layout.at(l, h);
-        const core::HeadRef head{l, h};
-        const double v = values(l, h);
-        const Pick pick{Pick::Kind::Head, l, h, -1,
-                        "Head " + std::to_string(l) + "." + std::to_string(h) + "\n" +
-                            (isScore ? score : data.matrix + ", " + wordsFor(measure)) + "  " + shortNumber(v, 4)};
-        if (std::isfinite(v)) {
-          figure.add(RectItem{cell, ramp.at(scale.unit(v)), kTransparent, 0}).pick = pick;
-        } else {
-          figure.add(HatchItem{cell, t.line}).pick = pick;
-        }
-        if (frame.isPaper) continue;
-        if (std::find(input.selection.brushed.begin(), input.selection.brushed.end(), head) != input.selection.brushed.end()) {
-          figure.addOverlay(RectItem{cell, kTransparent, t.accent, 1});
-        }
-        if (head == core::HeadRef{frame.hover.layer, frame.hover.head}) figure.addOverlay(RectItem{cell.inset(-1), kTransparent, t.ink, 1});
-        if (head == input.selection.ref()) figure.addOverlay(RectItem{cell.inset(-1.5), kTransparent, t.accent, 2});
-      }
-    }
-    const double barHeight = std::min(120.0, bottom - layout.top);
-    addColorBar(figure, {layout.at(0, data.heads - 1).right() + t.gap * 2, layout.top, 10, barHeight}, scale, ramp, t);
-    figure.caption = (isScore ? score : data.matrix + ": " + wordsFor(measure)) + " of every head of " + data.modelName +
-                     ", layers down, heads across" +
-                     (isScore ? "." : std::string(", norm gains ") + (data.isFolded ? "folded." : "not folded."));
+    Figure figure = start(frame, "Rank map");
+    const double margin = frame.isPaper ? 0 : t.gap * 2, least = std::min(520.0, 40 + 14.0 * static_cast<double>(data.heads));
+    const double width = addTable(figure, input, data, frame, least);
+    const double barText = colorBarTextWidth(scale, t, frame.measure), bar = t.gap * 2 + 10 + t.gap / 2 + barText;
+    const double top = margin + (frame.isPaper ? t.smallSize * 1.6 : t.smallSize * 1.6);
+    const double bottom = frame.size.height > 0 ? frame.size.height - margin : 1e9;
+    const HeadHeat heat = layOutHeat(data.layers, data.heads, {margin, top, width - margin - bar, bottom - top}, 40, frame);
+    const double end = heat.cells().bottom();
+    // The bar with the scale's name under it is never taller than the cells and the name never beyond the edge.
+    const double barHeight = std::clamp(end - heat.top - t.smallSize * (frame.isPaper ? 1.6 : 0), t.smallSize * 3, 120.0);
+    if (frame.size.height <= 0) figure.size.height = std::max(end, heat.top + barHeight + t.smallSize * 1.8) + t.gap;
+    figure.add(textAt({heat.left, margin + t.smallSize * 0.7}, name.label(), t.small(), t.ink, AnchorX::Left, AnchorY::Middle));
+    addHeat(figure, heat, values, scale, ramp, input.selection, frame, [&](core::HeadRef head) { return tipOf(data, input, head); });
+    addColorBar(figure, {heat.cells().right() + t.gap * 2, heat.top, 10, barHeight}, scale, ramp, t);
+    if (data.layersDone < data.layers)
+      figure.addOverlay(textAt({heat.left, std::min(end + t.smallSize, figure.size.height - t.smallSize)},
+                               std::to_string(data.layersDone) + " of " + std::to_string(data.layers) + " layers", t.small(), t.inkSecond,
+                               AnchorX::Left, AnchorY::Middle));
+    figure.caption = name.label() + " of every head of " + data.modelName + ", layers down, heads across" +
+                     (name.isOfMatrix() ? ", norm gains " + foldWords(data) + "." : ".");
     for (const std::string& note : data.notes) figure.caption += " " + note + ".";
     return figure;
+  }
+
+  static Figure drawScatter(const ViewInput& input, const RankMapData& data, const ViewFrame& frame) {
+    const Theme& t = frame.theme;
+    const ScalarName across = acrossIn(input.options), up = shownIn(input.options);
+    Figure figure = start(frame, "Rank map, two scalars");
+    const double width = addTable(figure, input, data, frame, 320);
+    if (frame.size.height <= 0) figure.size.height = frame.size.width * 0.75;
+    double low[2] = {1e300, 1e300}, high[2] = {-1e300, -1e300};
+    const auto pointOf = [&](core::HeadRef head) {
+      return Point{data.at(across, head, input.scores.get()), data.at(up, head, input.scores.get())};
+    };
+    const auto widen = [&](int axis, double v) { low[axis] = std::min(low[axis], v), high[axis] = std::max(high[axis], v); };
+    for (int64_t l = 0; l < data.layers; ++l) {
+      for (int64_t h = 0; h < data.heads; ++h) {
+        const Point p = pointOf({l, h});
+        if (std::isfinite(p.x) && std::isfinite(p.y)) widen(0, p.x), widen(1, p.y);
+      }
+    }
+    ChartAxis axes[2];
+    for (int i = 0; i < 2; ++i) {
+      const double pad = high[i] > low[i] ? (high[i] - low[i]) * 0.04 : 1;
+      axes[i] = {low[i] > high[i] ? 0 : low[i] - pad, low[i] > high[i] ? 1 : high[i] + pad, false, (i == 0 ? across : up).label()};
+    }
+    const ValueScale scale{core::ColorScale::Linear, 0, static_cast<double>(std::max<int64_t>(1, data.layers - 1))};
+    const ColorRamp ramp = scalarRamp(t);
+    const double bar = t.gap * 3 + 10 + colorBarTextWidth(scale, t, frame.measure);
+    const Rect plot{t.smallSize * 4, t.smallSize * 2.6, std::max(20.0, width - t.smallSize * 4.5 - bar),
+                    std::max(20.0, figure.size.height - t.smallSize * 6.6)};
+    LineChart chart(figure, plot, axes[0], axes[1], t);
+    chart.addAxes();
+    figure.content.push_back(pickArea(plot, {Pick::Kind::Control, kBrushControl, -1, -1, {}}));
+    for (int64_t l = 0; l < data.layers; ++l) {
+      for (int64_t h = 0; h < data.heads; ++h)
+        addDot(figure, chart, input, data, frame, {l, h}, pointOf({l, h}), ramp.at(scale.unit(static_cast<double>(l))));
+    }
+    addColorBar(figure, {plot.right() + t.gap * 2, plot.y, 10, std::min(120.0, plot.height)}, scale, ramp, t);
+    figure.add(textAt({plot.right() + t.gap * 2, plot.y - t.gap}, "layer", t.small(), t.inkSecond, AnchorX::Left, AnchorY::Bottom));
+    addRubberBand(figure, plot, frame);
+    figure.caption = "Every head of " + data.modelName + ": " + up.label() + " against " + across.label() +
+                     ", coloured by layer, norm gains " + foldWords(data) + ".";
+    return figure;
+  }
+
+  static void addDot(Figure& figure, const LineChart& chart, const ViewInput& input, const RankMapData& data, const ViewFrame& frame,
+                     core::HeadRef head, Point value, Color color) {
+    const Theme& t = frame.theme;
+    if (!std::isfinite(value.x) || !std::isfinite(value.y)) return;
+    const Point p = chart.at(value.x, value.y);
+    const double r = frame.isPaper ? 2 : data.layers * data.heads > 400 ? 3 : 4;
+    const Rect dot{p.x - r, p.y - r, 2 * r, 2 * r};
+    std::string tip = tipOf(data, input, head) + "\n" + acrossIn(input.options).label() + "  " + shortNumber(value.x, 4);
+    figure.add(RectItem{dot, color, t.canvas, 0, r}).pick = {Pick::Kind::Head, head.layer, head.head, -1, std::move(tip)};
+    const bool isSelected = head == input.selection.ref();
+    if (frame.isPaper || (!isSelected && !isBrushed(input.selection, head) && head != core::HeadRef{frame.hover.layer, frame.hover.head}))
+      return;
+    figure.addOverlay(RectItem{dot.inset(-2), kTransparent, isSelected || isBrushed(input.selection, head) ? t.accent : t.ink, 1.5, r + 2});
+    if (isSelected)
+      figure.addOverlay(textAt({p.x + r + 5, p.y - r - 3}, core::headName(head), t.small(), t.accent, AnchorX::Left, AnchorY::Middle));
   }
 };
 

@@ -1,102 +1,34 @@
-// Spectra: singular values of one matrix: every head of the selected layer, or the selected head of every layer.
-// options.words: matrix ("W_QK"), across ("heads" or "layers"), form ("values" or "energy"). options.numbers: normalised (0, 1),
-// offset (W_QK under RoPE), mark_1, mark_2 (energy left out, 0.01 and 0.001). options.scale: linear, or log for anything else.
+// Spectra: singular values of one matrix and the energy beyond a rank: every head of the selected layer, or the selected head of
+// every layer; effective rank against the rotary offset; the prompt under the head cut to a rank.
+// options.words: matrix ("W_QK"), across ("heads" or "layers"), form ("values", "energy", both when unset, "offset", "truncated").
+// options.numbers: normalised (0, 1), offset (W_QK under RoPE), last_offset, mark_1 and mark_2 (energy left out, 0.01 and 0.001) or
+// rank_1 and rank_2 in their place, rank_qk and rank_ov (truncated). options.words axis, or options.scale in its place: linear or log;
+// neither (square root): whichever the values ask for.
 #include <algorithm>
 #include <cmath>
 
 #include "core/attention/head_name.h"
-#include "core/weights/spectra.h"
-#include "views/color_ramp.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
-#include "views/line_chart.h"
+#include "views/figure_slider.h"
+#include "views/option_values.h"
+#include "views/spectra_charts.h"
+#include "views/truncated_picture.h"
 #include "views/view_list.h"
 
 namespace headscope::views {
 namespace {
 
-std::string wordOf(const core::ViewOptions& options, const char* key, const char* fallback) {
-  const auto it = options.words.find(key);
-  return it == options.words.end() || it->second.empty() ? fallback : it->second;
-}
+constexpr const char* kForms[] = {"", "offset", "truncated"};
+constexpr const char* kFormWords[] = {"spectrum", "offset", "truncated"};
+constexpr const char* kFormTips[] = {"Singular values, and the energy beyond a rank", "Rank of W_QK against the rotary offset",
+                                     "The prompt's map and output with the head cut to a rank"};
 
-double numberOf(const core::ViewOptions& options, const char* key, double fallback) {
-  const auto it = options.numbers.find(key);
-  return it == options.numbers.end() ? fallback : it->second;
-}
+FigureSlider offsetSlider(const ViewInput& input) { return {kOffsetSlider, 0, static_cast<double>(lastOffsetIn(input)), false, true}; }
 
-struct SpectrumLine {
-  core::HeadRef head;
-  core::Spectrum spectrum;
-};
-
-struct SpectraData : ViewData {
-  std::string matrix, modelName;
-  bool isFolded = false, isByKeyValueHead = false;
-  std::vector<SpectrumLine> lines;
-  std::vector<SpectrumLine> base;  // without the adapter, when one is on
-  std::vector<std::string> notes;
-};
-
-std::string matrixOf(const ViewInput& input) {
-  std::string matrix = wordOf(input.options, "matrix", "W_QK");
-  const double offset = numberOf(input.options, "offset", 0);
-  if (offset != 0 && matrix == "W_QK" && input.model->spec().positions == core::PositionKind::Rope) {
-    matrix += "@" + std::to_string(static_cast<int64_t>(offset));
-  }
-  return matrix;
-}
-
-bool isAcrossLayers(const ViewInput& input) { return wordOf(input.options, "across", "heads") == "layers"; }
-
-std::vector<SpectrumLine> linesOf(const core::Model& model, const ViewInput& input, SpectraData& data, core::Job& job) {
-  core::SpectraOptions options;
-  options.fold = core::defaultFold(model.spec());
-  options.matrices = {data.matrix};
-  if (const size_t at = data.matrix.find('@'); at != std::string::npos) options.offsets = {std::stoll(data.matrix.substr(at + 1))};
-  std::vector<SpectrumLine> lines;
-  const int64_t selected = input.selection.layer;
-  for (int64_t l = 0; l < model.spec().layers; ++l) {
-    if (!isAcrossLayers(input) && l != selected) continue;
-    job.report(static_cast<double>(l) / static_cast<double>(model.spec().layers), "layer " + std::to_string(l));
-    core::LayerSpectra layer = core::layerSpectra(model, l, options, job);
-    for (const std::string& note : layer.notes) data.notes.push_back("layer " + std::to_string(l) + ": " + note);
-    core::MatrixSpectra& matrix = layer.matrices.front();
-    const int64_t count = static_cast<int64_t>(matrix.heads.size());
-    data.isByKeyValueHead = count < model.spec().heads;
-    const int64_t chosen = data.isByKeyValueHead ? model.spec().kvHeadOf(input.selection.head) : input.selection.head;
-    for (int64_t h = 0; h < count; ++h) {
-      if (isAcrossLayers(input) && h != std::min(chosen, count - 1)) continue;
-      lines.push_back({{l, h}, std::move(matrix.heads[static_cast<size_t>(h)])});
-    }
-  }
-  return lines;
-}
-
-std::string tipOf(const SpectraData& data, const SpectrumLine& line) {
-  const core::RankMeasures m = core::rankMeasures(line.spectrum.sigma);
-  std::string tip = std::string(data.isByKeyValueHead ? "Key/value head " : "Head ") + headName(line.head) + ", " + data.matrix;
-  if (!line.spectrum.isFinite) return tip + "\nNaN or infinite weights";
-  tip += "\nrank at 99 %  " + std::to_string(m.effectiveAt1Percent) + "\nrank at 99.9 %  " + std::to_string(m.effectiveAt01Percent) +
-         "\nlargest  " + shortNumber(line.spectrum.largest()) + "\nstable rank  " + shortNumber(m.stable);
-  return tip;
-}
-
-/// Index against value; values under the noise are left out. Energy: index against the share of energy in the first i.
-std::vector<Point> pointsOf(const core::Spectrum& s, bool isEnergy, bool isNormalised) {
-  std::vector<Point> points;
-  double total = 0, sum = 0;
-  for (const double v : s.sigma) total += v * v;
-  for (size_t i = 0; i < s.sigma.size(); ++i) {
-    const double v = s.sigma[i];
-    sum += v * v;
-    if (isEnergy) {
-      points.push_back({static_cast<double>(i + 1), total > 0 ? sum / total : 0});
-    } else if (v > s.noise) {
-      points.push_back({static_cast<double>(i + 1), isNormalised && s.largest() > 0 ? v / s.largest() : v});
-    }
-  }
-  return points;
+FigureSlider rankSlider(const ViewInput& input, bool ov) {
+  const core::ModelSpec& spec = input.model->spec();
+  return {ov ? kOvSlider : kQkSlider, 0, static_cast<double>(std::max<int64_t>(1, ov ? spec.valueWidth : spec.headWidth)), false, true};
 }
 
 class SpectraView : public View {
@@ -106,39 +38,80 @@ class SpectraView : public View {
   bool needsTrace() const override { return false; }
   std::string subject(const ViewInput& input) const override {
     if (!input.model) return {};
-    if (isAcrossLayers(input)) return matrixOf(input) + " of head " + std::to_string(input.selection.head) + " in every layer";
-    return matrixOf(input) + " of layer " + std::to_string(input.selection.layer);
+    const std::string head = core::headName(input.selection.ref());
+    switch (spectraForm(input)) {
+      case SpectraForm::Offset:
+        return "W_QK against the offset, layer " + std::to_string(input.selection.layer);
+      case SpectraForm::Truncated:
+        return head + " at rank " + std::to_string(truncatedRank(input, false)) + ", " + std::to_string(truncatedRank(input, true));
+      default:
+        break;
+    }
+    if (isAcrossLayers(input)) return spectraMatrix(input) + " of head " + std::to_string(input.selection.head) + " in every layer";
+    return spectraMatrix(input) + " of layer " + std::to_string(input.selection.layer);
   }
 
   std::string dataKey(const ViewInput& input, Size) const override {
     if (!input.model) return {};
-    const std::string which =
-        isAcrossLayers(input) ? "h" + std::to_string(input.selection.head) : "l" + std::to_string(input.selection.layer);
-    return "spectra:" + std::to_string(reinterpret_cast<uintptr_t>(input.model.get())) + ":" + matrixOf(input) + ":" + which;
+    const std::string model = std::to_string(reinterpret_cast<uintptr_t>(input.model.get()));
+    const std::string head = core::headName(input.selection.ref());
+    switch (spectraForm(input)) {
+      case SpectraForm::Offset:
+        if (!hasOffset(input)) return {};
+        return "offset:" + model + ":" + head + ":" + std::to_string(lastOffsetIn(input)) + ":" + wordIn(input.options, "matrix", "W_QK");
+      case SpectraForm::Truncated:
+        if (!input.trace || input.selection.layer >= input.trace->layersRun()) return {};
+        return "truncated:" + std::to_string(reinterpret_cast<uintptr_t>(input.trace.get())) + ":" + head + ":" +
+               std::to_string(truncatedRank(input, false)) + ":" + std::to_string(truncatedRank(input, true));
+      default:
+        break;
+    }
+    // With an adapter the selected head is computed without it too.
+    const bool hasHead = isAcrossLayers(input) || input.model->adapter() != nullptr;
+    return "spectra:" + model + ":" + spectraMatrix(input) + ":" +
+           (isAcrossLayers(input) ? "across" : std::to_string(input.selection.layer)) + (hasHead ? ":" + head : std::string());
   }
 
-  std::shared_ptr<const ViewData> compute(const ViewInput& input, Size, core::Job& job) const override {
-    auto data = std::make_shared<SpectraData>();
-    data->matrix = matrixOf(input);
-    data->modelName = input.model->name();
-    data->isFolded = core::defaultFold(input.model->spec()) == core::Fold::On;
-    data->lines = linesOf(*input.model, input, *data, job);
-    if (input.model->adapter() != nullptr) data->base = linesOf(*input.model->withoutAdapter(), input, *data, job);
-    return data;
+  std::shared_ptr<const ViewData> compute(const ViewInput& input, Size size, core::Job& job) const override {
+    return computeInParts(input, size, job, nullptr);
+  }
+  std::shared_ptr<const ViewData> computeInParts(const ViewInput& input, Size, core::Job& job, const ShowPart& show) const override {
+    switch (spectraForm(input)) {
+      case SpectraForm::Offset:
+        return computeOffsets(input, job, show);
+      case SpectraForm::Truncated:
+        return computeTruncated(input, job);
+      default:
+        return computeSpectra(input, job, show);
+    }
   }
 
   Figure draw(const ViewInput& input, const ViewData* data, const ViewFrame& frame) const override {
-    const auto* spectra = dynamic_cast<const SpectraData*>(data);
     if (!input.model) return emptyFigure(frame.size, "Singular values of every head", "Open a model folder", frame.theme);
-    if (spectra == nullptr || spectra->lines.empty())
-      return emptyFigure(frame.size, "Singular values of " + subject(input), "Computing", frame.theme);
-    return drawChart(input, *spectra, frame);
+    const double margin = frame.isPaper ? 0 : frame.theme.gap * 2, controls = frame.isPaper ? 0 : 24;
+    const double width = frame.size.width - 2 * margin;
+    const double height = frame.size.height > 0 ? frame.size.height - margin - controls - frame.theme.gap : 0;
+    const Rect area{margin, margin / 2 + controls, width, height};
+    Figure figure;
+    if (const auto* lines = dynamic_cast<const SpectraData*>(data); lines != nullptr && !lines->lines.empty() && isSpectrum(input)) {
+      figure = drawSpectra(input, *lines, frame, area);
+    } else if (const auto* offsets = dynamic_cast<const OffsetData*>(data);
+               offsets != nullptr && spectraForm(input) == SpectraForm::Offset) {
+      figure = drawOffsets(input, *offsets, frame, area);
+    } else if (const auto* cut = dynamic_cast<const TruncatedData*>(data); cut != nullptr && spectraForm(input) == SpectraForm::Truncated) {
+      figure = drawTruncated(input, *cut, frame, area);
+    } else {
+      figure = emptyFigure(frame.size, "Singular values of " + subject(input), whyEmpty(input), frame.theme);
+    }
+    if (!frame.isPaper) addControls(figure, input, frame, margin);
+    return figure;
   }
 
   Table table(const ViewInput& input, core::Job& job) const override {
+    if (input.model && spectraForm(input) == SpectraForm::Offset && hasOffset(input)) return offsetTable(input, job);
     Table table{{"layer", "head", "matrix", "index", "sigma", "is_signal"}, {}};
     if (!input.model) return table;
-    const auto data = std::static_pointer_cast<const SpectraData>(compute(input, {}, job));
+    const auto data = std::static_pointer_cast<const SpectraData>(computeSpectra(input, job, nullptr));
     for (const SpectrumLine& line : data->lines) {
       for (size_t i = 0; i < line.spectrum.sigma.size(); ++i) {
         const double v = line.spectrum.sigma[i];
@@ -151,87 +124,161 @@ class SpectraView : public View {
 
   bool handle(const Gesture& gesture, const ViewInput& input, Size, core::ViewOptions& options, core::Selection& selection) const override {
     if (!input.model) return false;
-    if (gesture.kind == Gesture::Kind::Click && gesture.pick.kind == Pick::Kind::Head) {
-      selection.layer = gesture.pick.a, selection.head = std::min(gesture.pick.b, input.model->spec().heads - 1);
+    using Kind = Gesture::Kind;
+    if (gesture.kind == Kind::Click && gesture.pick.kind == Pick::Kind::Head) {
+      selection.layer = gesture.pick.a, selection.head = gesture.pick.b;
+      if (isSpectrum(input) && isKeyValueMatrix(input)) selection.head = firstQueryHead(input, gesture.pick.b);
       return true;
     }
-    if (gesture.kind == Gesture::Kind::Wheel && matrixOf(input).starts_with("W_QK") &&
-        input.model->spec().positions == core::PositionKind::Rope) {
-      options.numbers["offset"] = std::clamp(numberOf(options, "offset", 0) + (gesture.delta.y > 0 ? 1 : -1), 0.0, 1e6);
+    if (gesture.kind == Kind::Click && isOnControl(gesture, kFormButton) && gesture.pick.b >= 0 && gesture.pick.b < 3) {
+      options.words["form"] = kForms[gesture.pick.b];
+      if (gesture.pick.b == 0) options.words.erase("form");
+      return true;
+    }
+    if (gesture.kind == Kind::Click && isOnControl(gesture, kNormalised)) {
+      options.numbers["normalised"] = numberIn(options, "normalised", 0) > 0 ? 0 : 1;
+      return true;
+    }
+    if (isOn(offsetSlider(input), gesture)) return set(options, "offset", valueOf(offsetSlider(input), gesture));
+    for (const bool ov : {false, true}) {
+      if (isOn(rankSlider(input, ov), gesture)) return set(options, ov ? "rank_ov" : "rank_qk", valueOf(rankSlider(input, ov), gesture));
+    }
+    if (isOnControl(gesture, kOffsetGrip))
+      return set(options, "offset", std::round(draggedX(gesture) * static_cast<double>(lastOffsetIn(input))));
+    for (const int which : {0, 1}) {
+      const std::string number = std::to_string(which + 1);
+      if (isOnControl(gesture, kEnergyGrip + which)) {
+        options.numbers.erase("rank_" + number);
+        return set(options, "mark_" + number, std::pow(kLeastEnergy, 1 - draggedY(gesture)));
+      }
+      if (isOnControl(gesture, kRankGrip + which))
+        return set(options, "rank_" + number, std::round(1 + draggedX(gesture) * (axisEnd(gesture) - 1)));
+    }
+    if (gesture.kind == Kind::Wheel && hasOffset(input) && spectraForm(input) != SpectraForm::Truncated) {
+      return set(
+          options, "offset",
+          std::clamp(static_cast<double>(offsetIn(input)) + (gesture.delta.y > 0 ? 1 : -1), 0.0, static_cast<double>(lastOffsetIn(input))));
+    }
+    if (gesture.kind == Kind::DoubleClick) {
+      for (const char* key : {"mark_1", "mark_2", "rank_1", "rank_2"}) options.numbers.erase(key);
       return true;
     }
     return false;
   }
 
  private:
-  static Figure drawChart(const ViewInput& input, const SpectraData& data, const ViewFrame& frame) {
-    const Theme& t = frame.theme;
-    Figure figure;
-    figure.size = {frame.size.width, frame.size.height > 0 ? frame.size.height : frame.size.width * 0.62};
-    figure.background = t.canvas;
-    figure.title = "Spectra";
-    const bool isEnergy = wordOf(input.options, "form", "values") == "energy", isNormalised = numberOf(input.options, "normalised", 0) > 0;
-    double high = 0, low = 0, rank = 1;
-    for (const SpectrumLine& line : data.lines) {
-      rank = std::max(rank, static_cast<double>(line.spectrum.count()));
-      for (const Point& p : pointsOf(line.spectrum, isEnergy, isNormalised)) {
-        if (!std::isfinite(p.y)) continue;
-        high = std::max(high, p.y);
-        if (p.y > 0) low = low > 0 ? std::min(low, p.y) : p.y;
+  static bool isSpectrum(const ViewInput& input) {
+    return spectraForm(input) != SpectraForm::Offset && spectraForm(input) != SpectraForm::Truncated;
+  }
+  static bool set(core::ViewOptions& options, const std::string& key, double value) {
+    options.numbers[key] = value;
+    return true;
+  }
+  /// The index axis' end, which its grips carry.
+  static double axisEnd(const Gesture& gesture) { return static_cast<double>(std::max<int64_t>(2, gesture.pick.b)); }
+  static bool isKeyValueMatrix(const ViewInput& input) {
+    const std::string matrix = wordIn(input.options, "matrix", "W_QK");
+    return (matrix == "W_K" || matrix == "W_V") && input.model->spec().kvHeads < input.model->spec().heads;
+  }
+  static int64_t firstQueryHead(const ViewInput& input, int64_t kvHead) {
+    const core::ModelSpec& spec = input.model->spec();
+    return kvHead * spec.heads / std::max<int64_t>(1, spec.kvHeads);
+  }
+
+  static std::string whyEmpty(const ViewInput& input) {
+    if (spectraForm(input) == SpectraForm::Offset && !hasOffset(input))
+      return input.model->spec().positions == core::PositionKind::Rope
+                 ? "Choose W_QK: no other matrix depends on the offset"
+                 : "This model has no rotary positions: W_QK is the same at every offset";
+    if (spectraForm(input) == SpectraForm::Truncated && !input.trace) return "Run a prompt";
+    return "Computing";
+  }
+
+  static Table offsetTable(const ViewInput& input, core::Job& job) {
+    Table table{{"layer", "head", "matrix", "offset", "effective_rank", "effective_rank_0.1", "stable_rank", "entropy_rank"}, {}};
+    const auto data = std::static_pointer_cast<const OffsetData>(computeOffsets(input, job, nullptr));
+    for (const core::OffsetCurve& curve : data->curves) {
+      for (const core::OffsetPoint& p : curve.points) {
+        table.rows.push_back({std::to_string(curve.layer), std::to_string(curve.head), data->matrix, std::to_string(p.offset),
+                              std::to_string(p.measures.effectiveAt1Percent), std::to_string(p.measures.effectiveAt01Percent),
+                              shortNumber(p.measures.stable, 7), shortNumber(p.measures.entropy, 7)});
       }
     }
-    if (!(high > 0)) high = 1;
-    const bool isLog = !isEnergy && input.options.scale != core::ColorScale::Linear;
-    ChartAxis y{0, isEnergy ? 1 : high * 1.03, false,
-                isEnergy       ? "energy in the first"
-                : isNormalised ? "share of the largest"
-                               : "singular value"};
-    if (isLog) y.isLog = true, y.low = std::max(low * 0.9, high * 1e-8), y.high = high * 1.1;
-    const double left = t.smallSize * 4.6, top = t.smallSize * 2.8, right = t.smallSize * 4.5, bottom = t.smallSize * 3.8;
-    LineChart chart(figure, {left, top, figure.size.width - left - right, figure.size.height - top - bottom},
-                    {1, std::max(2.0, rank), false, "index"}, y, t);
-    chart.addAxes();
+    return table;
+  }
 
-    const SpectrumLine* selected = nullptr;
-    for (const SpectrumLine& line : data.lines) {
-      const int64_t head = data.isByKeyValueHead ? input.model->spec().kvHeadOf(input.selection.head) : input.selection.head;
-      if (line.head.layer == input.selection.layer && line.head.head == head) selected = &line;
-      const bool isHover = !frame.isPaper && line.head == core::HeadRef{frame.hover.layer, frame.hover.head};
-      chart.addLine(pointsOf(line.spectrum, isEnergy, isNormalised), t.inkSecond.withAlpha(isHover ? 1.0 : 0.45), isHover ? 1.5 : 0.75,
-                    {Pick::Kind::Head, line.head.layer, line.head.head, -1, tipOf(data, line)});
+  static void addControls(Figure& figure, const ViewInput& input, const ViewFrame& frame, double margin) {
+    const double y = margin / 2 + 10, gap = frame.theme.gap * 2;
+    const int form = isSpectrum(input) ? 0 : spectraForm(input) == SpectraForm::Offset ? 1 : 2;
+    double x = margin;
+    for (int i = 0; i < 3; ++i) x = addWordButton(figure, kFormButton, i, {x, y}, kFormWords[i], i == form, kFormTips[i], frame) + gap;
+    const double room = frame.size.width - margin;
+    const auto slider = [&](const FigureSlider& s, double value, const char* label, const char* tip) {
+      const std::string text = shortNumber(value, 6);
+      if (x + sliderWidth(label, text, frame) < room) x = addSlider(figure, s, {x, y}, value, label, text, tip, frame) + gap;
+    };
+    if (form == 2) {
+      slider(rankSlider(input, false), static_cast<double>(truncatedRank(input, false)), "QK rank", "Rank that is left of W_QK");
+      slider(rankSlider(input, true), static_cast<double>(truncatedRank(input, true)), "OV rank", "Rank that is left of W_OV");
+    } else if (hasOffset(input)) {
+      slider(offsetSlider(input), static_cast<double>(offsetIn(input)), "offset",
+             "Distance in tokens at which W_QK is seen under RoPE; the wheel moves it too");
     }
-    if (selected != nullptr) addSelected(chart, figure, data, *selected, input, isEnergy, isNormalised, t);
-    figure.caption = "Singular values of " + data.matrix +
-                     (isAcrossLayers(input) ? " of head " + std::to_string(input.selection.head) + " in every layer"
-                                            : " of every head of layer " + std::to_string(input.selection.layer)) +
-                     " of " + data.modelName + ", norm gains " + (data.isFolded ? "folded" : "not folded") + ".";
-    for (const std::string& note : data.notes) figure.caption += " " + note + ".";
-    figure.add(textAt({figure.size.width - t.gap, top - t.gap}, data.isFolded ? "norms folded" : "norms not folded", t.small(), t.inkSecond,
-                      AnchorX::Right, AnchorY::Bottom));
+    if (form == 0 && x + frame.measure.width("normalised", frame.theme.small()) < room)
+      addWordButton(figure, kNormalised, 0, {x, y}, "normalised", numberIn(input.options, "normalised", 0) > 0,
+                    "Divide every spectrum by its largest value", frame);
+  }
+
+  static Figure start(const ViewFrame& frame, const char* title) {
+    Figure figure;
+    figure.size = frame.size;
+    figure.background = frame.theme.canvas;
+    figure.title = title;
     return figure;
   }
 
-  static void addSelected(LineChart& chart, Figure& figure, const SpectraData& data, const SpectrumLine& line, const ViewInput& input,
-                          bool isEnergy, bool isNormalised, const Theme& t) {
-    for (const SpectrumLine& base : data.base) {
-      if (base.head == line.head)
-        chart.addLine(pointsOf(base.spectrum, isEnergy, isNormalised), t.categories[4], 1.5,
-                      {Pick::Kind::Head, line.head.layer, line.head.head, -1, "without the adapter\n" + tipOf(data, base)});
+  static Figure drawSpectra(const ViewInput& input, const SpectraData& data, const ViewFrame& frame, Rect area) {
+    const Theme& t = frame.theme;
+    Figure figure = start(frame, "Spectra");
+    const SpectraForm form = spectraForm(input);
+    const bool isBoth = form == SpectraForm::Both && (frame.size.height <= 0 || area.height > 260);
+    if (frame.size.height <= 0) {
+      const double one = std::min(area.width * 0.55, 200.0);
+      area.height = isBoth ? one * 1.75 : one;
+      figure.size.height = area.height;
     }
-    const std::vector<Point> points = pointsOf(line.spectrum, isEnergy, isNormalised);
-    chart.addLine(points, t.accent, 2, {Pick::Kind::Head, line.head.layer, line.head.head, -1, tipOf(data, line)});
-    if (points.empty()) return;
-    const Point end = chart.at(points.back().x, points.back().y);
-    figure.add(textAt({chart.plot().right() + 4, std::clamp(end.y, chart.plot().y, chart.plot().bottom())}, headName(line.head), t.small(),
-                      t.accent, AnchorX::Left, AnchorY::Middle));
-    int row = 0;
-    for (const double epsilon : {numberOf(input.options, "mark_1", 0.01), numberOf(input.options, "mark_2", 0.001)}) {
-      const int64_t rank = core::effectiveRank(line.spectrum.sigma, epsilon);
-      if (rank > 0)
-        chart.addVertical(static_cast<double>(rank), t.accent.withAlpha(0.7),
-                          shortNumber(100 * (1 - epsilon), 5) + " %: " + std::to_string(rank), row);
-      ++row;
+    const SpectraCharts charts{input, data, frame};
+    const double upper = isBoth ? area.height * 0.54 : area.height;
+    if (form != SpectraForm::Energy) charts.addValues(figure, {area.x, area.y, area.width, upper}, !isBoth);
+    if (isBoth) charts.addEnergy(figure, {area.x, area.y + upper, area.width, area.height - upper});
+    if (form == SpectraForm::Energy) charts.addEnergy(figure, area);
+    figure.add(textAt({area.x + area.width, area.y + t.smallSize * 2 - t.gap}, data.isFolded ? "norms folded" : "norms not folded",
+                      t.small(), t.inkSecond, AnchorX::Right, AnchorY::Bottom));
+    figure.caption = "Singular values of " + data.matrix +
+                     (isAcrossLayers(input) ? " of head " + std::to_string(input.selection.head) + " in every layer"
+                                            : " of every head of layer " + std::to_string(input.selection.layer)) +
+                     " of " + data.modelName + ", norm gains " + (data.isFolded ? "folded" : "not folded");
+    if (const SpectrumLine* own = charts.selected()) {
+      figure.caption += "; of head " + core::headName(own->head);
+      for (const int which : {1, 2}) {
+        const RankMark mark = rankMark(input.options, which, own->spectrum);
+        if (mark.rank > 0) figure.caption += (which == 1 ? " " : ", ") + mark.label();
+      }
     }
+    figure.caption += ".";
+    if (!data.base.empty()) figure.caption += " base: without the adapter.";
+    for (const std::string& note : data.notes) figure.caption += " " + note + ".";
+    return figure;
+  }
+
+  static Figure drawOffsets(const ViewInput& input, const OffsetData& data, const ViewFrame& frame, Rect area) {
+    Figure figure = start(frame, "Rank against offset");
+    if (frame.size.height <= 0) figure.size.height = area.height = area.width * 0.6;
+    addOffsetChart(figure, input, data, frame, area);
+    figure.caption = "Effective rank at 99 % energy of " + data.matrix + "(offset) = W_Q R(offset) W_K^T of every head of layer " +
+                     std::to_string(input.selection.layer) + " of " + data.modelName +
+                     ", against the offset of a query after its key, norm gains " + (data.isFolded ? "folded." : "not folded.");
+    return figure;
   }
 };
 

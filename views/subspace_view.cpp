@@ -1,27 +1,34 @@
 // Shared subspace: error against rank of the selected layer's stacked heads, the break-even rank, parameters saved at a rank that
-// a click or drag sets, and each head's error there.
+// a slider or the chart's grip sets, and each head's error there.
 // options.words: side ("output", "query", "key", "value"). options.numbers: rank (0: the break-even rank).
 #include <algorithm>
 #include <cmath>
 
+#include "core/attention/head_name.h"
 #include "core/weights/subspace.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
+#include "views/figure_slider.h"
+#include "views/head_heat.h"
 #include "views/line_chart.h"
+#include "views/option_values.h"
 #include "views/view_list.h"
 
 namespace headscope::views {
 namespace {
 
+constexpr int64_t kRankSlider = 1, kRankGrip = 2, kSide = 3;
+constexpr const char* kSides[] = {"output", "query", "key", "value"};
+
 struct SubspaceData : ViewData {
   core::SharedSubspace space;
+  std::vector<double> errors, storedErrors;  // by rank [0 .. full]
   std::string modelName;
   bool isFolded = false;
 };
 
 core::SubspaceSide sideOf(const core::ViewOptions& options) {
-  const auto it = options.words.find("side");
-  const std::string side = it == options.words.end() ? "output" : it->second;
+  const std::string side = wordIn(options, "side", "output");
   if (side == "query") return core::SubspaceSide::Query;
   if (side == "key") return core::SubspaceSide::Key;
   if (side == "value") return core::SubspaceSide::Value;
@@ -29,16 +36,37 @@ core::SubspaceSide sideOf(const core::ViewOptions& options) {
 }
 
 int64_t rankOf(const core::ViewOptions& options, const core::SharedSubspace& s) {
-  const auto it = options.numbers.find("rank");
-  const double rank = it == options.numbers.end() || !(it->second > 0) ? std::floor(s.breakEven()) : it->second;
+  const double set = numberIn(options, "rank", 0), rank = set > 0 ? set : std::floor(s.breakEven());
   return std::clamp<int64_t>(static_cast<int64_t>(std::min(rank, 1e9)), 0, s.fullRank());
 }
 
-/// Where the chart's plot lies; the same for drawing and for the rank that a drag sets.
-Rect plotOf(Size size, double type) {
-  const double height = size.height > 0 ? size.height : size.width * 0.7;
-  return {type * 4, type * 2.6, std::max(10.0, size.width - type * 8), std::max(10.0, height * 0.62 - type * 6)};
+int64_t fullRankOf(const core::ModelSpec& spec, core::SubspaceSide side) {
+  using Side = core::SubspaceSide;
+  if (side == Side::Output) return std::min(spec.heads * spec.valueWidth, spec.width);
+  if (spec.mla) {
+    const int64_t nope = spec.mla->nope, up = side == Side::Query ? nope + spec.mla->rope : side == Side::Key ? nope : spec.valueWidth;
+    const int64_t width = side != Side::Query ? spec.mla->latentRank : spec.mla->queryRank > 0 ? spec.mla->queryRank : spec.width;
+    return std::min(spec.heads * up, width);
+  }
+  return std::min((side == Side::Query ? spec.heads : spec.kvHeads) * (side == Side::Value ? spec.valueWidth : spec.headWidth), spec.width);
 }
+
+FigureSlider rankSlider(const ViewInput& input) {
+  const double full = static_cast<double>(std::max<int64_t>(1, fullRankOf(input.model->spec(), sideOf(input.options))));
+  return {kRankSlider, 1, std::max(2.0, full), false, true};
+}
+
+/// Points of an error curve, thinned to what can be seen.
+std::vector<Point> curveOf(const std::vector<double>& errors) {
+  std::vector<Point> points;
+  const size_t step = std::max<size_t>(1, errors.size() / 400);
+  for (size_t r = 0; r < errors.size(); r += step) points.push_back({static_cast<double>(r), errors[r]});
+  if (!errors.empty() && points.back().x + 1 < static_cast<double>(errors.size()))
+    points.push_back({static_cast<double>(errors.size() - 1), errors.back()});
+  return points;
+}
+
+std::string percent(double share) { return shortNumber(100 * share, 3) + " %"; }
 
 class SubspaceView : public View {
  public:
@@ -60,7 +88,9 @@ class SubspaceView : public View {
     data->isFolded = fold == core::Fold::On;
     data->modelName = input.model->name();
     const core::HeadWeights weights = core::headWeights(*input.model, input.selection.layer, fold, core::MlaSplit::Heads, {}, &job);
+    job.report(0.2, "decomposition");
     data->space = core::sharedSubspace(weights, sideOf(input.options), job);
+    data->errors = data->space.errors(), data->storedErrors = data->space.storedErrors();
     return data;
   }
 
@@ -76,105 +106,149 @@ class SubspaceView : public View {
     if (!input.model) return table;
     const auto data = std::static_pointer_cast<const SubspaceData>(compute(input, {}, job));
     const core::SharedSubspace& s = data->space;
-    const auto errors = s.errors(), stored = s.storedErrors();
     for (int64_t r = 0; r <= s.fullRank(); ++r) {
       table.rows.push_back({std::to_string(s.layer), core::nameOf(s.side), std::to_string(r),
-                            shortNumber(errors[static_cast<size_t>(r)], 7), shortNumber(stored[static_cast<size_t>(r)], 7),
-                            shortNumber(s.parametersSaved(r), 7)});
+                            shortNumber(data->errors[static_cast<size_t>(r)], 7),
+                            shortNumber(data->storedErrors[static_cast<size_t>(r)], 7), shortNumber(s.parametersSaved(r), 7)});
     }
     return table;
   }
 
-  bool handle(const Gesture& gesture, const ViewInput& input, Size size, core::ViewOptions& options,
-              core::Selection& selection) const override {
+  bool handle(const Gesture& gesture, const ViewInput& input, Size, core::ViewOptions& options, core::Selection& selection) const override {
     if (!input.model) return false;
-    if (gesture.kind == Gesture::Kind::Click && gesture.pick.kind == Pick::Kind::Head) {
-      selection.head = gesture.pick.b;
+    if (brushByDrag(gesture, selection)) return true;
+    using Kind = Gesture::Kind;
+    if (gesture.kind == Kind::Click && gesture.pick.kind == Pick::Kind::Head) {
+      selection.layer = gesture.pick.a, selection.head = gesture.pick.b;
+      selection.brushed.clear();
       return true;
     }
-    if (gesture.kind != Gesture::Kind::Click && gesture.kind != Gesture::Kind::Drag) return false;
-    const Rect plot = plotOf(size, 11);
-    if (!plot.contains(gesture.kind == Gesture::Kind::Drag ? gesture.start : gesture.at)) return false;
-    const core::ModelSpec& spec = input.model->spec();
-    const double full = static_cast<double>(fullRankOf(spec, sideOf(options)));
-    options.numbers["rank"] = std::clamp(std::round((gesture.at.x - plot.x) / plot.width * full), 1.0, full);
-    return true;
+    if (gesture.kind == Kind::Click && isOnControl(gesture, kSide) && gesture.pick.b >= 0 && gesture.pick.b < 4) {
+      options.words["side"] = kSides[gesture.pick.b];
+      options.numbers.erase("rank");
+      return true;
+    }
+    if (isOn(rankSlider(input), gesture)) {
+      options.numbers["rank"] = valueOf(rankSlider(input), gesture);
+      return true;
+    }
+    if (isOnControl(gesture, kRankGrip)) {
+      options.numbers["rank"] = std::max(1.0, std::round(draggedX(gesture) * static_cast<double>(gesture.pick.b)));
+      return true;
+    }
+    if (gesture.kind == Kind::DoubleClick) {
+      options.numbers.erase("rank");
+      return true;
+    }
+    return false;
   }
 
  private:
-  static int64_t fullRankOf(const core::ModelSpec& spec, core::SubspaceSide side) {
-    using Side = core::SubspaceSide;
-    if (side == Side::Output) return std::min(spec.heads * spec.valueWidth, spec.width);
-    if (spec.mla) {
-      const int64_t nope = spec.mla->nope, up = side == Side::Query ? nope + spec.mla->rope : side == Side::Key ? nope : spec.valueWidth;
-      const int64_t width = side != Side::Query ? spec.mla->latentRank : spec.mla->queryRank > 0 ? spec.mla->queryRank : spec.width;
-      return std::min(spec.heads * up, width);
+  static void addControls(Figure& figure, const ViewInput& input, int64_t rank, const ViewFrame& frame, double margin) {
+    const double y = margin / 2 + 10, gap = frame.theme.gap * 2, room = frame.size.width - margin;
+    const std::string text = std::to_string(rank);
+    double x = margin;
+    const double slider = sliderWidth("rank", text, frame);
+    if (x + slider < room)
+      x = addSlider(figure, rankSlider(input), {x, y}, static_cast<double>(rank), "rank", text,
+                    "Rank of the shared space; a double click puts it back to break-even", frame) +
+          gap;
+    for (int64_t i = 0; i < 4; ++i) {
+      if (x + frame.measure.width(kSides[i], frame.theme.small()) > room) return;
+      x = addWordButton(figure, kSide, i, {x, y}, kSides[i], core::nameOf(sideOf(input.options)) == std::string(kSides[i]),
+                        i == 0 ? "The space that heads write to" : "The space that heads read", frame) +
+          gap;
     }
-    return std::min((side == Side::Query ? spec.heads : spec.kvHeads) * (side == Side::Value ? spec.valueWidth : spec.headWidth),
-                    spec.width);
   }
 
   static Figure drawChart(const ViewInput& input, const SubspaceData& data, const ViewFrame& frame) {
     const Theme& t = frame.theme;
     const core::SharedSubspace& s = data.space;
     Figure figure;
-    figure.size = {frame.size.width, frame.size.height > 0 ? frame.size.height : frame.size.width * 0.7};
+    const double margin = frame.isPaper ? 0 : t.gap * 2, controls = frame.isPaper ? 0 : 24, width = frame.size.width - 2 * margin;
+    figure.size = {frame.size.width, frame.size.height > 0 ? frame.size.height : std::min(width * 0.8, 330.0)};
     figure.background = t.canvas;
     figure.title = "Shared subspace";
-    const Rect plot = plotOf(figure.size, t.smallSize);
-    LineChart chart(figure, plot, {0, static_cast<double>(std::max<int64_t>(1, s.fullRank())), false, "rank"},
-                    {0, 1, false, "relative error"}, t);
-    chart.addAxes();
-    const auto line = [&](const std::vector<double>& errors, Color color, double width, const char* label, double side) {
-      std::vector<Point> points;
-      const size_t step = std::max<size_t>(1, errors.size() / 400);
-      for (size_t r = 0; r < errors.size(); r += step) points.push_back({static_cast<double>(r), errors[r]});
-      if (points.back().x + 1 < static_cast<double>(errors.size()))
-        points.push_back({static_cast<double>(errors.size() - 1), errors.back()});
-      chart.addLine(points, color, width);
-      const size_t at = errors.size() / 3;
-      const Point p = chart.at(static_cast<double>(at), errors[at]);
-      figure.add(textAt({p.x + side * t.gap, p.y - side * t.gap}, label, t.small(), color, side > 0 ? AnchorX::Left : AnchorX::Right,
-                        side > 0 ? AnchorY::Bottom : AnchorY::Top));
-    };
-    line(s.storedErrors(), t.inkSecond, 1.5, "as stored", -1);
-    line(s.errors(), t.accent, 2, "heads of one size", 1);
-    chart.addVertical(s.breakEven(), t.warning, "break-even " + shortNumber(s.breakEven(), 4));
     const int64_t rank = rankOf(input.options, s);
-    const std::string saved = shortNumber(100 * s.parametersSaved(rank), 3) + " % of parameters saved";
-    chart.addVertical(static_cast<double>(rank), t.ink,
-                      "rank " + std::to_string(rank) + ": error " + shortNumber(s.errors()[static_cast<size_t>(rank)]) + ", " + saved, 1.4);
+    if (!frame.isPaper) addControls(figure, input, rank, frame, margin);
+    const double top = margin / 2 + controls, height = figure.size.height - top - margin / 2;
+    const double upper = height * 0.62;
+    const Rect plot{margin + t.smallSize * 3, top + t.smallSize * 2, std::max(10.0, width - t.smallSize * 3.4),
+                    std::max(10.0, upper - t.smallSize * 6)};
+    LineChart chart(figure, plot, {0, static_cast<double>(std::max<int64_t>(1, s.fullRank())), false, "rank of the shared space"},
+                    {0, 1, false, "relative error of the layer"}, t);
+    chart.addAxes();
+    const std::vector<Point> own = curveOf(data.errors), stored = curveOf(data.storedErrors);
+    chart.addLine(stored, t.inkSecond, frame.isPaper ? 0.75 : 1.5);
+    chart.addLine(own, t.accent, frame.isPaper ? 1.5 : 2);
+    const auto even = static_cast<double>(s.breakEven());
+    chart.addVertical(even, t.warning, {});
+    chart.addVertical(static_cast<double>(rank), t.accent.withAlpha(0.8), {});
+    if (!frame.isPaper) chart.addVerticalGrip(static_cast<double>(rank), kRankGrip, "Rank: drag");
+    addWords(figure, data, rank, frame, plot);
+    chart.addReadings("rank", {{"heads of one size", &own, t.accent}, {"as stored", &stored, t.inkSecond}}, frame);
     addHeads(figure, input, s, rank, frame,
-             {plot.x, plot.bottom() + t.smallSize * 5.6, plot.width, figure.size.height - plot.bottom() - t.smallSize * 7.6});
+             {plot.x, plot.bottom() + t.smallSize * 5.4, plot.width, std::max(8.0, top + height - plot.bottom() - t.smallSize * 7.4)});
     figure.caption = "Heads of layer " + std::to_string(s.layer) + " of " + data.modelName + ", " + core::nameOf(s.side) +
                      " side, each divided by its largest singular value and stacked: relative error of the best shared subspace against "
                      "its rank; below, each head's error at rank " +
-                     std::to_string(rank) + ". Norm gains " + (data.isFolded ? "folded." : "not folded.");
+                     std::to_string(rank) + ", where " + percent(s.parametersSaved(rank)) +
+                     " of parameters are saved (break-even at rank " + shortNumber(even, 5) + "). Norm gains " +
+                     (data.isFolded ? "folded." : "not folded.");
+    for (const std::string& note : s.notes) figure.caption += " " + note + ".";
     return figure;
+  }
+
+  /// What the chart says in words, in the corner that falling curves leave free.
+  static void addWords(Figure& figure, const SubspaceData& data, int64_t rank, const ViewFrame& frame, const Rect& plot) {
+    const Theme& t = frame.theme;
+    const auto at = static_cast<size_t>(rank);
+    const double saved = data.space.parametersSaved(rank);
+    const std::pair<std::string, Color> rows[] = {
+        {"rank " + std::to_string(rank) + ": error " + shortNumber(data.errors[at]), t.accent},
+        {"as stored: error " + shortNumber(data.storedErrors[at]), t.inkSecond},
+        {saved >= 0 ? percent(saved) + " of parameters saved" : percent(-saved) + " more parameters", t.ink},
+        {"break-even " + shortNumber(data.space.breakEven(), 5), t.warning},
+    };
+    double y = plot.y + t.smallSize * 0.9;
+    for (const auto& [text, color] : rows) {
+      const double width = frame.measure.width(text, t.small());
+      figure.add(
+          RectItem{{plot.right() - width - t.gap / 2 - 2, y - t.smallSize * 0.75, width + 4, t.smallSize * 1.5}, t.canvas.withAlpha(0.9)});
+      figure.add(textAt({plot.right() - t.gap / 2, y}, text, t.small(), color, AnchorX::Right, AnchorY::Middle));
+      y += t.smallSize * 1.5;
+    }
   }
 
   static void addHeads(Figure& figure, const ViewInput& input, const core::SharedSubspace& s, int64_t rank, const ViewFrame& frame,
                        const Rect& area) {
     const Theme& t = frame.theme;
-    if (area.height < 8 || s.heads == 0) return;
-    figure.add(textAt({area.x, area.y - t.gap / 2}, "error of each head at rank " + std::to_string(rank), t.small(), t.inkSecond,
-                      AnchorX::Left, AnchorY::Bottom));
-    const double step = area.width / static_cast<double>(s.heads);
+    if (s.heads == 0) return;
     double most = 1e-12;
     for (int64_t h = 0; h < s.heads; ++h) most = std::max(most, s.headError(h, rank));
+    figure.add(textAt({area.x, area.y - t.gap / 2}, "error of each head at rank " + std::to_string(rank) + ", at most " + shortNumber(most),
+                      t.small(), t.inkSecond, AnchorX::Left, AnchorY::Bottom));
+    figure.add(segment({area.x, area.bottom()}, {area.right(), area.bottom()}, t.inkSecond));
+    figure.content.push_back(pickArea(area, {Pick::Kind::Control, kBrushControl, -1, -1, {}}));
+    const double step = area.width / static_cast<double>(s.heads);
+    const bool isByKeyValueHead = s.heads < input.model->spec().heads;
+    const int64_t own = isByKeyValueHead ? input.model->spec().kvHeadOf(input.selection.head) : input.selection.head;
     for (int64_t h = 0; h < s.heads; ++h) {
-      const double error = s.headError(h, rank), height = area.height * error / most;
-      const bool isSelected = h == input.selection.head;
-      figure.add(
-          RectItem{{area.x + static_cast<double>(h) * step, area.bottom() - height, std::max(1.0, step - (step > 4 ? 2 : 0)), height},
-                   isSelected ? t.accent : t.inkSecond.withAlpha(0.6)});
-      figure.content.push_back(pickArea({area.x + static_cast<double>(h) * step, area.y, step, area.height},
-                                        {Pick::Kind::Head, s.layer, h, -1,
-                                         "Head " + std::to_string(s.layer) + "." + std::to_string(h) + "\nerror at rank " +
-                                             std::to_string(rank) + "  " + shortNumber(error)}));
+      const double error = s.headError(h, rank), height = area.height * 0.86 * error / most;  // room for the number
+      const double x = area.x + static_cast<double>(h) * step, wide = std::max(1.0, step - (step > 4 ? step * 0.12 : 0));
+      const core::HeadRef head{s.layer, h};
+      const bool isHover = !frame.isPaper && head == core::HeadRef{frame.hover.layer, frame.hover.head};
+      const Color color = h == own || isBrushed(input.selection, head) ? t.accent : isHover ? t.ink : t.inkSecond.withAlpha(0.6);
+      figure.add(RectItem{{x, area.bottom() - height, wide, height}, color});
+      figure.content.push_back(
+          pickArea({x, area.y, step, area.height}, {Pick::Kind::Head, s.layer, h * input.model->spec().heads / s.heads, -1,
+                                                    std::string(isByKeyValueHead ? "Key/value head " : "Head ") + core::headName(head) +
+                                                        "\nerror at rank " + std::to_string(rank) + "  " + shortNumber(error)}));
+      if (step > t.smallSize * 2.6 && !std::isnan(error))
+        figure.add(textAt({x + wide / 2, area.bottom() - height - 2}, shortNumber(error, 2), t.small(), t.inkSecond, AnchorX::Center,
+                          AnchorY::Bottom));
       if (h % labelStep(step, t.smallSize * 1.9) == 0) {
-        figure.add(textAt({area.x + (static_cast<double>(h) + 0.5) * step, area.bottom() + 3}, std::to_string(h), t.small(), t.inkSecond,
-                          AnchorX::Center, AnchorY::Top));
+        figure.add(textAt({x + wide / 2, area.bottom() + 3}, std::to_string(h), t.small(), t.inkSecond, AnchorX::Center, AnchorY::Top));
       }
     }
   }

@@ -81,10 +81,11 @@ class View {
   /// Wheel, drag and double-click on the picture change options (zoom, pan, thresholds). Return false when not used.
   struct Gesture {
     enum class Kind { Wheel, Drag, DoubleClick, Click } kind;
-    Point at, delta;     // points; wheel: delta.y > 0 zooms in; drag: way since the last event
-    Pick pick;           // what the figure says is under `at`; during a drag: what was under `start`
-    Point start{};       // drag: where the button went down
-    bool isPan = false;  // middle button or space held
+    Point at, delta;                     // points; wheel: delta.y > 0 zooms in; drag: way since the last event
+    Pick pick;                           // what the figure says is under `at`; during a drag: what was under `start`
+    Point start{};                       // drag: where the button went down
+    bool isPan = false;                  // middle button or space held
+    std::vector<core::HeadRef> heads{};  // drag: heads whose cells or nodes touch the rectangle from start to at
   };
   virtual bool handle(const Gesture& gesture, const ViewInput& input, Size size, core::ViewOptions& options,
                       core::Selection& selection) const;

@@ -63,7 +63,7 @@ Figure drawn(const char* name, const ViewInput& input, bool isPaper = false, std
 /// The pick of a head's own item (not of lines and edges that pass it).
 const Item* itemOf(const Figure& figure, int64_t layer, int64_t head) {
   for (const Item& item : figure.content) {
-    if (item.pick.kind == Pick::Kind::Head && item.pick.a == layer && item.pick.b == head) return &item;
+    if (item.pick.kind == Pick::Kind::Head && item.pick.c >= -1 && item.pick.a == layer && item.pick.b == head) return &item;
   }
   return nullptr;
 }
@@ -108,6 +108,27 @@ TEST(WeightViews, compositionShowsThePlantedCircuitOnTop) {
   view.handle(click, input, {800, 600}, input.options, input.selection);
   EXPECT_EQ(countOf<CurveItem>(drawn("composition", input)), countOf<CurveItem>(figure));
 
+  // An edge selects its two heads; brushing works on nodes.
+  const View::Gesture onEdge{View::Gesture::Kind::Click, {}, {}, strongest->pick};
+  EXPECT_TRUE(view.handle(onEdge, input, {800, 600}, input.options, input.selection));
+  EXPECT_EQ(input.selection.brushed, (std::vector<core::HeadRef>{{0, 2}, {2, 1}}));
+  EXPECT_EQ(figure.headsIn({0, 0, 800, 600}).size(), 12U);
+  // Fewer edges, and how many are hidden is said.
+  input.options.numbers["top"] = 3;
+  bool isSaid = false;
+  const Figure few = drawn("composition", input);
+  EXPECT_EQ(countOf<CurveItem>(few), 3);
+  for (const Item& item : few.content) {
+    if (const auto* text = std::get_if<TextItem>(&item.shape)) isSaid = isSaid || text->text.starts_with("3 edges, ");
+  }
+  EXPECT_TRUE(isSaid);
+  input.options.words["form"] = "split";
+  EXPECT_LE(countOf<CurveItem>(drawn("composition", input, true)), 9);
+  input.options.words["edges"] = "change";
+  EXPECT_EQ(countOf<CurveItem>(drawn("composition", input)), 0);  // no adapter: says so
+  input.options.words["edges"] = "strength";
+  input.options.numbers.clear();
+
   input.options.words["form"] = "matrix";
   input.options.words["kind"] = "q";
   const Figure matrix = drawn("composition", input);
@@ -129,10 +150,35 @@ TEST(WeightViews, rankMapShowsTheLowRankHeadAndHatchesTheBrokenOne) {
   EXPECT_TRUE(std::holds_alternative<HatchItem>(broken->shape));
   EXPECT_TRUE(std::holds_alternative<RectItem>(usual->shape));
   // A drag brushes.
-  View::Gesture drag{View::Gesture::Kind::Drag, {800, 600}, {}, {}};
-  drag.start = {0, 0};
-  findView("rank_map")->handle(drag, input, {800, 600}, input.options, input.selection);
+  View::Gesture drag{View::Gesture::Kind::Drag, {800, 600}, {}, usual->pick};
+  for (const auto& [layer, head] : figure.headsIn({0, 0, 800, 600})) drag.heads.push_back({layer, head});
+  EXPECT_EQ(drag.heads.size(), 12U);  // rows of the table are not cells
+  EXPECT_TRUE(findView("rank_map")->handle(drag, input, {800, 600}, input.options, input.selection));
   EXPECT_EQ(input.selection.brushed.size(), 12U);
+  // The table lists what is brushed, and a click on a heading sorts it.
+  input.selection.brushed = {{1, 0}, {1, 3}, {2, 2}};
+  const auto rowsOf = [&] {
+    std::vector<std::string> rows;
+    for (const Item& item : drawn("rank_map", input).content) {
+      if (item.pick.kind == Pick::Kind::Head && item.pick.c == -2)
+        rows.push_back(std::to_string(item.pick.a) + "." + std::to_string(item.pick.b));
+    }
+    return rows;
+  };
+  EXPECT_EQ(rowsOf(), (std::vector<std::string>{"1.0", "1.3", "2.2"}));
+  View::Gesture sort{View::Gesture::Kind::Click, {}, {}, {Pick::Kind::Control, 900, 1, -1, {}}};
+  EXPECT_TRUE(findView("rank_map")->handle(sort, input, {800, 600}, input.options, input.selection));
+  EXPECT_EQ(rowsOf(), (std::vector<std::string>{"2.2", "1.0", "1.3"}));  // highest rank first, NaN last
+  EXPECT_TRUE(findView("rank_map")->handle(sort, input, {800, 600}, input.options, input.selection));
+  EXPECT_EQ(rowsOf(), (std::vector<std::string>{"1.0", "2.2", "1.3"}));
+  // Two scalars against each other: a dot a head that has both.
+  input.options.words["form"] = "scatter";
+  const Figure scatter = drawn("rank_map", input);
+  EXPECT_NE(itemOf(scatter, 1, 0), nullptr);
+  EXPECT_EQ(scatter.headsIn({0, 0, 800, 600}).size(), 11U);
+  input.options.words["x"] = "lora_QK";
+  drawn("rank_map", input);  // says that there is no adapter
+  input.options.words.clear();
   drawn("rank_map", input, true);
 }
 
@@ -144,7 +190,7 @@ TEST(WeightViews, spectraMarkTheSelectedHeadsRanks) {
   const Figure figure = drawn("spectra", input);
   bool hasMark = false;
   for (const Item& item : figure.content) {
-    if (const auto* text = std::get_if<TextItem>(&item.shape)) hasMark = hasMark || text->text == "99.9 %: 2";
+    if (const auto* text = std::get_if<TextItem>(&item.shape)) hasMark = hasMark || text->text == "99.9 %: rank 2";
   }
   EXPECT_TRUE(hasMark);
   for (const char* form : {"values", "energy"}) {
@@ -159,7 +205,32 @@ TEST(WeightViews, spectraMarkTheSelectedHeadsRanks) {
   View::Gesture wheel{View::Gesture::Kind::Wheel, {10, 10}, {0, 1}, {}};
   EXPECT_TRUE(findView("spectra")->handle(wheel, input, {800, 600}, input.options, input.selection));
   EXPECT_EQ(findView("spectra")->subject(input), "W_QK@1 of layer 1");
-  EXPECT_GE(countOf<PolylineItem>(drawn("spectra", input)), 3);
+  const Figure at1 = drawn("spectra", input);
+  EXPECT_GE(countOf<PolylineItem>(at1), 3);
+  // Thresholds are dragged: a rank on the chart of values, energy on the chart of energies.
+  const auto gripOf = [](const Figure& figure, int64_t id) {
+    for (const Item& item : figure.overlay) {
+      if (item.pick.kind == Pick::Kind::Control && item.pick.a == id && item.pick.within.width > 0) return item.pick;
+    }
+    return Pick{};
+  };
+  View::Gesture drag{View::Gesture::Kind::Drag, {}, {}, gripOf(at1, 4)};
+  ASSERT_GT(drag.pick.within.width, 0);
+  drag.at = {drag.pick.within.right(), drag.pick.within.y};
+  EXPECT_TRUE(findView("spectra")->handle(drag, input, {800, 600}, input.options, input.selection));
+  EXPECT_EQ(input.options.numbers.at("rank_1"), 16);
+  drag.pick = gripOf(at1, 6);
+  drag.at = {drag.pick.within.x, drag.pick.within.center().y};
+  EXPECT_TRUE(findView("spectra")->handle(drag, input, {800, 600}, input.options, input.selection));
+  EXPECT_EQ(input.options.numbers.count("rank_1"), 0U);
+  EXPECT_NEAR(input.options.numbers.at("mark_1"), 0.00316, 1e-5);
+  // Rank against the offset: the head of rank 2 stays there.
+  input.options.words["form"] = "offset";
+  std::shared_ptr<const ViewData> curves;
+  drawn("spectra", input, false, &curves);
+  drawn("spectra", input, true);
+  input.options.words["form"] = "truncated";
+  drawn("spectra", input);  // says that it wants a prompt
 }
 
 TEST(WeightViews, sharedSubspaceAndItsRank) {
@@ -173,9 +244,19 @@ TEST(WeightViews, sharedSubspaceAndItsRank) {
     if (const auto* text = std::get_if<TextItem>(&item.shape)) hasEven = hasEven || text->text == "break-even 38.4";
   }
   EXPECT_TRUE(hasEven);  // 64 * 96 / 160
-  View::Gesture click{View::Gesture::Kind::Click, {400, 100}, {}, {}};
-  EXPECT_TRUE(findView("subspace")->handle(click, input, {800, 600}, input.options, input.selection));
-  EXPECT_GT(input.options.numbers["rank"], 1);
+  for (const Item& item : figure.overlay) {
+    if (item.pick.kind != Pick::Kind::Control || !(item.pick.within.width > 0)) continue;
+    View::Gesture drag{View::Gesture::Kind::Drag, {item.pick.within.right(), item.pick.within.y}, {}, item.pick};
+    EXPECT_TRUE(findView("subspace")->handle(drag, input, {800, 600}, input.options, input.selection));
+    EXPECT_EQ(input.options.numbers["rank"], 64);  // all of it, by the slider and by the grip
+    input.options.numbers.clear();
+  }
+  input.options.numbers["rank"] = 20;
+  bool hasSaved = false;
+  for (const Item& item : drawn("subspace", input).content) {
+    if (const auto* text = std::get_if<TextItem>(&item.shape)) hasSaved = hasSaved || text->text == "47.9 % of parameters saved";
+  }
+  EXPECT_TRUE(hasSaved);  // 1 - 20 * 160 / (64 * 96)
   drawn("subspace", input, true);
 }
 
@@ -192,6 +273,14 @@ TEST(WeightViews, loraGridsBarsAndSpectra) {
   const Item* cell = itemOf(figure, 1, 3);
   ASSERT_NE(cell, nullptr);
   EXPECT_NE(cell->pick.tip.find("QK change"), std::string::npos);
+  // The slider asks for another strength of the adapter, in the option that the program takes out again.
+  for (const Item& item : figure.overlay) {
+    if (item.pick.kind != Pick::Kind::Control || item.pick.a != 1) continue;
+    View::Gesture drag{View::Gesture::Kind::Drag, item.pick.within.center(), {}, item.pick};
+    EXPECT_TRUE(findView("lora")->handle(drag, input, {800, 600}, input.options, input.selection));
+  }
+  EXPECT_EQ(input.options.numbers[kStrengthOption], 0.75);
+  input.options.numbers.clear();
   input.options.words["circuit"] = "OV";
   EXPECT_GT(countOf<RectItem>(drawn("lora", input, true)), 24);
 }

@@ -87,6 +87,19 @@ Pick topmost(const std::vector<Item>& items, Point p) {
 
 }  // namespace
 
+std::vector<std::pair<int64_t, int64_t>> Figure::headsIn(const Rect& band) const {
+  std::vector<std::pair<int64_t, int64_t>> heads;
+  for (const Item& item : content) {
+    if (item.pick.kind != Pick::Kind::Head || item.pick.c < -1) continue;
+    const Rect r = boundsOf(item.shape);
+    if (r.width > 0 && r.right() >= band.x && r.x <= band.right() && r.bottom() >= band.y && r.y <= band.bottom())
+      heads.emplace_back(item.pick.a, item.pick.b);
+  }
+  std::sort(heads.begin(), heads.end());
+  heads.erase(std::unique(heads.begin(), heads.end()), heads.end());
+  return heads;
+}
+
 Pick Figure::pick(Point p) const {
   const Pick above = topmost(overlay, p);
   return above.kind != Pick::Kind::None ? above : topmost(content, p);

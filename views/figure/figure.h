@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -140,6 +141,9 @@ class Figure {
 
   Item& add(Shape shape) { return content.emplace_back(Item{std::move(shape), {}}); }
   Item& addOverlay(Shape shape) { return overlay.emplace_back(Item{std::move(shape), {}}); }
+  /// (layer, head) of every rectangle of the content that picks a head and touches `band`, sorted, each once. Rows of tables
+  /// (Pick::c below -1) don't count.
+  std::vector<std::pair<int64_t, int64_t>> headsIn(const Rect& band) const;
   /// The topmost pick under p (overlay first, clips honoured); Kind::None when nothing is there.
   Pick pick(Point p) const;
 };

@@ -10,6 +10,22 @@ namespace headscope::views {
 namespace {
 
 ExtraControl matrixControl() { return {"matrix", "matrix", "Which weights of the head", {"W_Q", "W_K", "W_V", "W_O", "W_QK", "W_OV"}}; }
+std::vector<std::string> scalarChoices() {
+  return {"effective_rank",
+          "effective_rank_0.1",
+          "stable_rank",
+          "entropy_rank",
+          "participation_ratio",
+          "frobenius_norm",
+          "largest",
+          "lora_QK",
+          "lora_OV",
+          "entropy",
+          "previous",
+          "induction",
+          "first",
+          "distance"};
+}
 ExtraControl number(const char* key, const char* label, const char* tip, double minimum, double maximum, double standard) {
   return {key, label, tip, {}, minimum, maximum, standard, true};
 }
@@ -49,23 +65,34 @@ std::map<std::string, ViewControls, std::less<>> makeRows() {
   all["token_flow"] = {.hideFirst = true,
                        .threshold = true,
                        .extra = {{"form", "form", "Two columns with lines, or the text itself with keys tinted", {"columns", "inline"}}}};
-  all["spectra"] = {.scale = true,
-                    .extra = {matrixControl(),
-                              {"across", "curves", "One curve a head of the layer, or a layer for the same head", {"heads", "layers"}},
-                              {"form", "form", "Singular values, or the energy left out beyond a rank", {"values", "energy"}},
-                              number("normalised", "divide by the largest", "1: every curve starts at 1", 0, 1, 0),
-                              number("offset", "offset", "Distance in tokens at which W_QK is seen under RoPE", 0, 64, 0)}};
+  all["spectra"] = {
+      .scale = true,
+      .extra = {matrixControl(),
+                {"across", "curves", "One curve a head of the layer, or a layer for the same head", {"heads", "layers"}},
+                {"form",
+                 "form",
+                 "Singular values, energy left out beyond a rank (automatic: both), rank against offset, truncated head",
+                 {"values", "energy", "offset", "truncated"}},
+                {"axis", "axis", "Of singular values; automatic: logarithmic where there are decades to show", {"linear", "log"}},
+                number("normalised", "divide by the largest", "1: every curve starts at 1", 0, 1, 0),
+                number("offset", "offset", "Distance in tokens at which W_QK is seen under RoPE", 0, 64, 0),
+                number("last_offset", "largest offset", "Where the slider and the curve against the offset end", 8, 4096, 64)}};
   all["rank_map"] = {
       .limits = true,
+      .extra = {matrixControl(),
+                {"measure", "scalar", "Size of the spectrum, change by the adapter, or score on the prompt", scalarChoices()},
+                {"form", "form", "A map of all heads, or two scalars against each other", {"map", "scatter"}},
+                {"x_matrix", "matrix across", "Of the scatter's horizontal axis", {"W_Q", "W_K", "W_V", "W_O", "W_QK", "W_OV"}},
+                {"x", "scalar across", "The scatter's horizontal axis", scalarChoices()}}};
+  all["composition"] = {
+      .scale = true,
+      .limits = true,
       .extra = {
-          matrixControl(),
-          {"measure", "measure", "Which size of the spectrum", {"effective_rank", "effective_rank_0.1", "stable_rank", "entropy_rank"}}}};
-  all["composition"] = {.scale = true,
-                        .limits = true,
-                        .extra = {{"kind", "kind", "Through queries, keys or values", {"all", "q", "k", "v"}},
-                                  {"form", "form", "Edges between heads, or the matrix of all pairs", {"graph", "matrix"}},
-                                  number("top", "edges drawn", "The strongest ones; the picture says how many are hidden", 5, 500, 60),
-                                  number("isolate", "selected head only", "1: only edges of the selected head", 0, 1, 0)}};
+          {"kind", "kind", "Through queries, keys or values", {"all", "q", "k", "v"}},
+          {"form", "form", "Edges between heads, one graph each for Q, K and V, or the matrix of all pairs", {"graph", "split", "matrix"}},
+          {"edges", "edges by", "Excess over random heads, or what the adapter changed", {"strength", "change"}},
+          number("top", "edges drawn", "The strongest ones; the picture says how many are hidden", 5, 500, 60),
+          number("isolate", "selected head only", "1: only edges of the selected head", 0, 1, 0)}};
   all["lora"] = {.limits = true, .extra = {{"circuit", "circuit", "What heads look at, or what they write", {"QK", "OV"}}}};
   all["subspace"] = {.extra = {{"side", "side", "What the heads write, or what they read", {"output", "query", "key", "value"}}}};
   all["words"] = {.extra = {{"matrix", "matrix", "What the head writes, or what it looks for", {"W_OV", "W_QK"}}}};

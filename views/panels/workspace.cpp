@@ -180,7 +180,7 @@ void Workspace::handleMouse(WorkspaceHost& host, int index, Rect rect, const Wor
   core::ViewOptions options = pane.input.options;
   core::Selection selection = pane.input.selection;
   const Size size{rect.width, rect.height};
-  const auto tell = [&](View::Gesture gesture) {
+  const auto tell = [&](const View::Gesture& gesture) {
     const bool isUsed = pane.view->handle(gesture, pane.input, size, options, selection);
     if (!isUsed && gesture.kind == View::Gesture::Kind::Click) applyPick(gesture.pick, selection);
   };
@@ -195,8 +195,13 @@ void Workspace::handleMouse(WorkspaceHost& host, int index, Rect rect, const Wor
     }
     if (isActive && ImGui::IsMouseDragging(button, 4)) {
       isDragging_ = true;
-      if (io.MouseDelta.x != 0 || io.MouseDelta.y != 0)
-        tell({Kind::Drag, at, {io.MouseDelta.x, io.MouseDelta.y}, dragPick_, dragStart_, isPan});
+      if (io.MouseDelta.x != 0 || io.MouseDelta.y != 0) {
+        View::Gesture drag{Kind::Drag, at, {io.MouseDelta.x, io.MouseDelta.y}, dragPick_, dragStart_, isPan};
+        const Rect band{std::min(at.x, dragStart_.x), std::min(at.y, dragStart_.y), std::abs(at.x - dragStart_.x),
+                        std::abs(at.y - dragStart_.y)};
+        for (const auto& [layer, head] : figures_[static_cast<size_t>(index)].headsIn(band)) drag.heads.push_back({layer, head});
+        tell(drag);
+      }
     }
   }
   if (isHovered && ImGui::IsMouseDoubleClicked(ImGuiMouseButton_Left)) {

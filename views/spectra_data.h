@@ -1,0 +1,48 @@
+#pragma once
+// What the spectra view computes: singular values of one matrix for the heads of a layer or for one head of every layer, or
+// effective rank against the rotary offset; with an adapter also without it.
+#include <string>
+#include <vector>
+
+#include "core/weights/offset_curve.h"
+#include "core/weights/spectra.h"
+#include "views/view.h"
+
+namespace headscope::views {
+
+struct SpectrumLine {
+  core::HeadRef head;
+  core::Spectrum spectrum;
+};
+
+struct SpectraData : ViewData {
+  std::string matrix, modelName;
+  bool isFolded = false, isByKeyValueHead = false;
+  std::vector<SpectrumLine> lines;
+  std::vector<SpectrumLine> base;  // without the adapter, when one is on
+  std::vector<std::string> notes;
+};
+
+struct OffsetData : ViewData {
+  std::string matrix, modelName;
+  bool isFolded = false;
+  std::vector<core::OffsetCurve> curves;  // as far as they are computed
+  std::vector<core::OffsetCurve> base;    // without the adapter: of the selected head
+};
+
+enum class SpectraForm { Values, Energy, Both, Offset, Truncated };
+SpectraForm spectraForm(const ViewInput& input);
+/// "W_QK", or "W_QK@3" at an offset.
+std::string spectraMatrix(const ViewInput& input);
+bool isAcrossLayers(const ViewInput& input);
+/// The matrix depends on the offset: W_QK of a model with rotary positions.
+bool hasOffset(const ViewInput& input);
+int64_t offsetIn(const ViewInput& input);
+int64_t lastOffsetIn(const ViewInput& input);
+/// The head of a line that stands for the selected one: its key/value head where the matrix has one a key/value head.
+core::HeadRef lineOfSelection(const ViewInput& input, bool isByKeyValueHead);
+
+std::shared_ptr<const ViewData> computeSpectra(const ViewInput& input, core::Job& job, const View::ShowPart& show);
+std::shared_ptr<const ViewData> computeOffsets(const ViewInput& input, core::Job& job, const View::ShowPart& show);
+
+}  // namespace headscope::views
