@@ -8,6 +8,11 @@
 #include "views/option_values.h"
 
 namespace headscope::views {
+namespace {
+
+constexpr int64_t kTipsUnasked = 400;  // cells
+
+}  // namespace
 
 HeadHeat layOutHeat(int64_t layers, int64_t heads, const Rect& area, double most, const ViewFrame& frame) {
   const Theme& t = frame.theme;
@@ -16,7 +21,7 @@ HeadHeat layOutHeat(int64_t layers, int64_t heads, const Rect& area, double most
   heat.top = area.y + t.smallSize * 1.4;
   heat.width = std::clamp((area.right() - heat.left) / static_cast<double>(std::max<int64_t>(1, heads)), 1.0, most);
   const double high = (area.bottom() - heat.top) / static_cast<double>(std::max<int64_t>(1, layers));
-  heat.height = std::clamp(high, 1.0, std::min(most, heat.width * (frame.isPaper ? 1.0 : 1.5)));
+  heat.height = std::clamp(high, 1.0, std::min(most, heat.width));
   heat.gap = std::min(heat.width, heat.height) > 8 ? 1.0 : std::min(heat.width, heat.height) > 4 ? 0.5 : 0.0;
   return heat;
 }
@@ -33,15 +38,20 @@ void addHeat(Figure& figure, const HeadHeat& heat, core::ConstMatrixView values,
     figure.add(textAt({heat.at(0, h).center().x, heat.top - t.gap / 4}, std::to_string(h), t.small(), t.inkSecond, AnchorX::Center,
                       AnchorY::Bottom));
   }
+  // Tooltips cost more than cells: where there are many, only those near the mouse are made.
+  const auto hasTip = [&](const Rect& cell) {
+    if (frame.isPaper) return false;
+    return frame.pointer ? cell.inset(-12).contains(*frame.pointer) : heat.layers * heat.heads <= kTipsUnasked;
+  };
   figure.content.push_back(pickArea(heat.cells(), {Pick::Kind::Control, kBrushControl, part, -1, {}}));
   for (int64_t l = 0; l < heat.layers; ++l) {
     for (int64_t h = 0; h < heat.heads; ++h) {
       const core::HeadRef head{l, h};
       const Rect cell = heat.at(l, h);
       const double v = l < values.rows && h < values.cols ? values(l, h) : std::nan("");
-      Item& item =
-          std::isnan(v) ? figure.add(HatchItem{cell, t.line}) : figure.add(RectItem{cell, ramp.at(scale.unit(v)), kTransparent, 0});
-      item.pick = {Pick::Kind::Head, l, h, part, tipOf(head)};
+      Item& item = std::isnan(v) ? figure.add(HatchItem{cell, t.line})
+                                 : figure.add(RectItem{cell, ramp.at(scale.unit(v)), heat.gap > 0 ? t.line : kTransparent, 0});
+      item.pick = {Pick::Kind::Head, l, h, part, hasTip(cell) ? tipOf(head) : std::string()};
       if (frame.isPaper) continue;
       if (isBrushed(selection, head)) figure.addOverlay(RectItem{cell, kTransparent, t.accent, 1});
       if (head == core::HeadRef{frame.hover.layer, frame.hover.head}) figure.addOverlay(RectItem{cell.inset(-1), kTransparent, t.ink, 1});

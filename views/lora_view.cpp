@@ -1,7 +1,7 @@
 // LoRA: what the adapter changed in every head: two heats of relative change (QK, OV), the heads it changed most with their three
 // terms as stacked bars, the selected head's spectra before and after, wasted rank and intruder dimensions; on screen a slider
 // for the adapter's strength, which moves everything that the window shows of the model.
-// options.words: circuit ("QK" or "OV") of bars and spectra.
+// options.words: circuit ("QK" or "OV") of bars and spectra. options.numbers: offset (W_QK under RoPE).
 #include <algorithm>
 #include <cmath>
 
@@ -20,6 +20,13 @@ namespace {
 const FigureSlider kStrength{1, 0, 1.5, false, false};
 constexpr int64_t kCircuit = 2;
 
+const FigureSlider kOffset{3, 0, 64, false, true};
+
+bool hasOffset(const ViewInput& input) { return input.model->spec().positions == core::PositionKind::Rope; }
+int64_t offsetOf(const ViewInput& input) {
+  return hasOffset(input) ? static_cast<int64_t>(std::clamp(numberIn(input.options, "offset", 0), 0.0, 1e6)) : 0;
+}
+
 bool isOv(const core::ViewOptions& options) { return wordIn(options, "circuit", "QK") == "OV"; }
 
 class LoraView : public View {
@@ -30,8 +37,8 @@ class LoraView : public View {
   std::string subject(const ViewInput& input) const override { return isOv(input.options) ? "OV" : "QK"; }
 
   std::string dataKey(const ViewInput& input, Size) const override {
-    if (!input.model || input.model->adapter() == nullptr || input.model->spec().mla) return {};
-    return "lora:" + std::to_string(reinterpret_cast<uintptr_t>(input.model.get()));
+    if (!input.model || input.model->adapter() == nullptr) return {};
+    return "lora:" + std::to_string(reinterpret_cast<uintptr_t>(input.model.get())) + ":" + std::to_string(offsetOf(input));
   }
 
   std::shared_ptr<const ViewData> compute(const ViewInput& input, Size size, core::Job& job) const override {
@@ -49,6 +56,7 @@ class LoraView : public View {
     for (const bool withDetails : {false, true}) {
       core::LoraOptions options;
       options.withDetails = withDetails;
+      options.offset = offsetOf(input);
       for (int64_t l = 0; l < data.layers; ++l) {
         job.report(((withDetails ? 1.0 : 0.0) + static_cast<double>(l) / static_cast<double>(data.layers)) / 2,
                    (withDetails ? "intruders and angles, layer " : "layer ") + std::to_string(l));
@@ -63,7 +71,6 @@ class LoraView : public View {
     const char* what = "What an adapter changed in every head";
     if (!input.model) return emptyFigure(frame.size, what, "Open a model folder", frame.theme);
     if (input.model->adapter() == nullptr) return emptyFigure(frame.size, what, "Open an adapter", frame.theme);
-    if (input.model->spec().mla) return emptyFigure(frame.size, what, "Not computed for latent attention", frame.theme);
     const auto* lora = dynamic_cast<const LoraData*>(data);
     if (lora == nullptr || lora->layers == 0) return emptyFigure(frame.size, what, "Computing", frame.theme);
     return drawAll(input, *lora, frame);
@@ -97,6 +104,10 @@ class LoraView : public View {
       if (strength != input.model->strength()) options.numbers[kStrengthOption] = strength;
       return true;
     }
+    if (isOn(kOffset, gesture)) {
+      options.numbers["offset"] = valueOf(kOffset, gesture);
+      return true;
+    }
     if (brushByDrag(gesture, selection)) return true;
     if (gesture.kind != Gesture::Kind::Click) return false;
     if (gesture.pick.kind == Pick::Kind::Control && gesture.pick.a == kCircuit) {
@@ -117,7 +128,11 @@ class LoraView : public View {
                                "Strength of the adapter: 0 is the base model, 1 as trained. Maps, scores and this view follow", frame);
     const bool ov = isOv(input.options);
     const double next = addWordButton(figure, kCircuit, 0, {x + gap * 2, y}, "QK", !ov, "Bars and spectra of W_QK", frame);
-    addWordButton(figure, kCircuit, 1, {next + gap, y}, "OV", ov, "Bars and spectra of W_OV", frame);
+    const double after = addWordButton(figure, kCircuit, 1, {next + gap, y}, "OV", ov, "Bars and spectra of W_OV", frame) + gap * 2;
+    const std::string offset = std::to_string(offsetOf(input));
+    if (hasOffset(input) && after + sliderWidth("offset", offset, frame) < frame.size.width - margin)
+      addSlider(figure, kOffset, {after, y}, static_cast<double>(offsetOf(input)), "offset", offset,
+                "Distance in tokens at which the change of W_QK is seen under RoPE", frame);
   }
 
   static Figure drawAll(const ViewInput& input, const LoraData& data, const ViewFrame& frame) {
@@ -151,6 +166,7 @@ class LoraView : public View {
     for (const core::LoraModule& m : data.modules) others += !m.isAttention, wasted += m.wastedRank, rank += m.rank;
     figure.caption =
         "Change of W_QK and W_OV of every head of " + data.modelName + " by the adapter at strength " + shortNumber(data.strength) +
+        (hasOffset(input) ? ", W_QK at offset " + std::to_string(offsetOf(input)) : std::string()) +
         ", as a share of the head's norm; the heads changed most with the norms of their three terms; singular values of head " +
         core::headName(input.selection.ref()) + " before and after. " + std::to_string(wasted) + " of " + std::to_string(rank) +
         " ranks of the adapter's modules hold less than 0.1 % of the energy; " + std::to_string(others) + " modules beside attention.";

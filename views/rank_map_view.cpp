@@ -51,7 +51,7 @@ class RankMapView : public View {
     return computeInParts(input, size, job, nullptr);
   }
   std::shared_ptr<const ViewData> computeInParts(const ViewInput& input, Size, core::Job& job, const ShowPart& show) const override {
-    return rankScalars(*input.model, needsLora(input.options), job, show);
+    return rankScalars(*input.model, shownIn(input.options).matrix, needsLora(input.options), job, show);
   }
 
   Figure draw(const ViewInput& input, const ViewData* data, const ViewFrame& frame) const override {
@@ -66,7 +66,7 @@ class RankMapView : public View {
     Table table{{"layer", "head", "matrix"}, {}};
     for (const std::string& measure : spectrumMeasures()) table.columns.push_back(measure);
     if (!input.model) return table;
-    const auto data = rankScalars(*input.model, needsLora(input.options), job, nullptr);
+    const auto data = rankScalars(*input.model, {}, needsLora(input.options), job, nullptr);
     std::vector<ScalarName> extra;
     for (const ScalarName& name : {shownIn(input.options), acrossIn(input.options)}) {
       if (!name.isOfMatrix()) extra.push_back(name), table.columns.push_back(name.measure);
@@ -111,7 +111,13 @@ class RankMapView : public View {
   }
   static std::string whyMissing(const ViewInput& input) {
     if (needsLora(input.options) && input.model->adapter() == nullptr) return "Open an adapter";
-    if (needsLora(input.options)) return input.model->spec().mla ? "Not computed for latent attention" : "Computing";
+    if (needsLora(input.options)) return "Computing";
+    const ScalarName up = shownIn(input.options), across = acrossIn(input.options);
+    if (up.isOfMatrix() && (!isScatter(input.options) || across.isOfMatrix())) {
+      const std::vector<std::string> names = core::spectraNames(input.model->spec(), {});
+      const auto isKnown = [&](const std::string& name) { return std::find(names.begin(), names.end(), name) != names.end(); };
+      return isKnown(up.matrix) && (!isScatter(input.options) || isKnown(across.matrix)) ? "Computing" : "This model has no such matrix";
+    }
     return input.trace ? "This model or prompt has no such scalar" : "Run a prompt";
   }
 
@@ -130,11 +136,8 @@ class RankMapView : public View {
       for (int64_t h = 0; h < data.heads; ++h) {
         const core::HeadRef head{l, h};
         if (isPart && !isBrushed(input.selection, head)) continue;
-        SideTableRow row{head, tipOf(data, input, head), {core::headName(head)}, {-static_cast<double>(l * data.heads + h)}};
-        for (const ScalarName& name : names) {
-          row.values.push_back(data.at(name, head, input.scores.get()));
-          row.texts.push_back(std::isnan(row.values.back()) ? "\u2013" : shortNumber(row.values.back()));
-        }
+        SideTableRow row{head, {-static_cast<double>(l * data.heads + h)}};
+        for (const ScalarName& name : names) row.values.push_back(data.at(name, head, input.scores.get()));
         rows.push_back(std::move(row));
       }
     }
@@ -154,17 +157,15 @@ class RankMapView : public View {
   static double addTable(Figure& figure, const ViewInput& input, const RankMapData& data, const ViewFrame& frame, double least) {
     const double gap = frame.theme.gap;
     if (frame.isPaper || frame.size.height < 120) return frame.size.width;
-    std::vector<ScalarName> names = scalarsListed(input);
+    const std::vector<ScalarName> names = scalarsListed(input);
     const double room = frame.size.width - std::max(least, frame.size.width * 0.42) - 3 * gap;
-    std::vector<SideTableColumn> columns;
-    std::vector<SideTableRow> rows;
-    double width = 0;
-    for (;; names.pop_back()) {  // fewer columns until they fit
-      columns = {{"head", "Layer and head", true}};
-      for (const ScalarName& name : names) columns.push_back({name.shortLabel(), name.label()});
-      rows = rowsOf(input, data, names);
+    std::vector<SideTableColumn> columns{{"head", "Layer and head"}};
+    for (const ScalarName& name : names) columns.push_back({name.shortLabel(), name.label()});
+    std::vector<SideTableRow> rows = rowsOf(input, data, names);
+    double width = sideTableWidth(columns, rows, frame);
+    while (width > room && columns.size() > 2) {  // fewer columns until they fit
+      columns.pop_back();
       width = sideTableWidth(columns, rows, frame);
-      if (width <= room || names.size() <= 1) break;
     }
     if (width > room) return frame.size.width;
     const Rect area{frame.size.width - width - gap, gap, width, frame.size.height - 2 * gap};

@@ -111,19 +111,26 @@ double RankMapData::at(const ScalarName& name, core::HeadRef head, const core::H
   return measureOf(measures.at(name.matrix)[index], name.measure);
 }
 
-std::shared_ptr<const RankMapData> rankScalars(const core::Model& model, bool withLora, core::Job& job, const View::ShowPart& show) {
+std::shared_ptr<const RankMapData> rankScalars(const core::Model& model, const std::string& first, bool withLora, core::Job& job,
+                                               const View::ShowPart& show) {
   RankMapData data;
   data.modelName = model.name();
   data.layers = model.spec().layers, data.heads = model.spec().heads;
   core::SpectraOptions options;
   options.fold = core::defaultFold(model.spec());
-  options.matrices = headMatrices(model.spec());
   data.isFolded = options.fold == core::Fold::On;
-  core::eachLayerSpectra(model, options, core::DiskCache::ofUser(), job, [&](const core::LayerSpectra& layer) {
-    takeLayer(data, layer);
-    if (show && data.layersDone < data.layers) show(std::make_shared<const RankMapData>(data));
-  });
-  if (withLora && model.adapter() != nullptr && !model.spec().mla) {
+  const std::vector<std::string> all = headMatrices(model.spec());
+  const bool hasFirst = show && all.size() > 1 && std::find(all.begin(), all.end(), first) != all.end();
+  for (const bool isFirst : {true, false}) {
+    if (isFirst && !hasFirst) continue;
+    options.matrices = isFirst ? std::vector<std::string>{first} : all;
+    data.notes.clear();
+    core::eachLayerSpectra(model, options, core::DiskCache::ofUser(), job, [&](const core::LayerSpectra& layer) {
+      takeLayer(data, layer);
+      if (show) show(std::make_shared<const RankMapData>(data));
+    });
+  }
+  if (withLora && model.adapter() != nullptr) {
     data.hasLora = true;
     const auto base = model.withoutAdapter();
     core::LoraOptions lora;

@@ -32,7 +32,9 @@ struct RankMapData : ViewData {
   double at(const ScalarName& name, core::HeadRef head, const core::HeadScores* scores) const;
 };
 
-/// Spectra of all heads of all matrices, layer by layer, then the adapter's changes when asked; `show` gets what is there so far.
-std::shared_ptr<const RankMapData> rankScalars(const core::Model& model, bool withLora, core::Job& job, const View::ShowPart& show);
+/// Spectra of all heads, layer by layer: of the matrix `first` ("" none) in all layers, then of all matrices, then the adapter's
+/// changes when asked; `show` gets what is there so far.
+std::shared_ptr<const RankMapData> rankScalars(const core::Model& model, const std::string& first, bool withLora, core::Job& job,
+                                               const View::ShowPart& show);
 
 }  // namespace headscope::views

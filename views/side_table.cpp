@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/attention/head_name.h"
+#include "views/figure/axis.h"
 #include "views/figure/build.h"
 #include "views/option_values.h"
 
@@ -11,13 +13,18 @@ namespace {
 
 constexpr const char *kSort = "table_sort", *kRow = "table_row";
 
+std::string textOf(const SideTableRow& row, size_t column) {
+  if (column == 0) return core::headName(row.head);
+  return std::isnan(row.values[column]) ? "\u2013" : shortNumber(row.values[column]);
+}
+
 std::vector<double> widthsOf(const std::vector<SideTableColumn>& columns, const std::vector<SideTableRow>& rows, const ViewFrame& frame) {
   const Font font = frame.theme.small(), mono{FontFace::Mono, frame.theme.smallSize, FontWeight::Regular};
   std::vector<double> widths;
   for (size_t c = 0; c < columns.size(); ++c) {
     double width = frame.measure.width(columns[c].title + " \u2193", font);
-    const size_t step = std::max<size_t>(1, rows.size() / 64);  // a sample of a long table
-    for (size_t r = 0; r < rows.size(); r += step) width = std::max(width, frame.measure.width(rows[r].texts[c], mono));
+    const size_t step = std::max<size_t>(1, rows.size() / 16);  // a sample of a long table
+    for (size_t r = 0; r < rows.size(); r += step) width = std::max(width, frame.measure.width(textOf(rows[r], c), mono));
     widths.push_back(width + frame.theme.gap * 1.5);
   }
   return widths;
@@ -59,7 +66,7 @@ void addSideTable(Figure& figure, const Rect& area, const std::vector<SideTableC
     starts.push_back(x);
     const bool isSorted = sort != 0 && c == column;
     const std::string title = columns[c].title + (isSorted ? (sort < 0 ? " \u2191" : " \u2193") : "");
-    const bool isLeft = columns[c].isText;
+    const bool isLeft = c == 0;
     figure.add(textAt({isLeft ? x : x + widths[c] - t.gap, area.y + line / 2}, title, font, isSorted ? t.accent : t.inkSecond,
                       isLeft ? AnchorX::Left : AnchorX::Right, AnchorY::Middle));
     if (!frame.isPaper)
@@ -80,11 +87,11 @@ void addSideTable(Figure& figure, const Rect& area, const std::vector<SideTableC
       if (row.head == core::HeadRef{frame.hover.layer, frame.hover.head}) figure.add(RectItem{stripe, t.raised, kTransparent, 0});
     }
     for (size_t c = 0; c < columns.size(); ++c) {
-      const bool isLeft = columns[c].isText;
-      figure.add(textAt({isLeft ? starts[c] : starts[c] + widths[c] - t.gap, y + line / 2}, row.texts[c], mono,
+      const bool isLeft = c == 0;
+      figure.add(textAt({isLeft ? starts[c] : starts[c] + widths[c] - t.gap, y + line / 2}, textOf(row, c), mono,
                         isSelected && !frame.isPaper ? t.accent : t.ink, isLeft ? AnchorX::Left : AnchorX::Right, AnchorY::Middle));
     }
-    figure.content.push_back(pickArea(stripe, {Pick::Kind::Head, row.head.layer, row.head.head, -2, row.tip}));
+    figure.content.push_back(pickArea(stripe, {Pick::Kind::Head, row.head.layer, row.head.head, -2, {}}));
   }
   if (rows.size() > fitting) {
     figure.add(textAt(

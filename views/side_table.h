@@ -12,17 +12,15 @@ inline constexpr int64_t kTableControl = 900;  // Pick::a of its headings (b: co
 
 struct SideTableColumn {
   std::string title, tip;
-  bool isText = false;  // left-aligned, not sorted as a number
 };
 
+/// One head; text is made of the rows that are seen alone.
 struct SideTableRow {
   core::HeadRef head;
-  std::string tip;
-  std::vector<std::string> texts;  // one a column
-  std::vector<double> values;      // what sorts; NaN last
+  std::vector<double> values;  // one a column; of the first one, the head's name, only the order; NaN last
 };
 
-/// Rows sorted and cut to what fits into `area`; says how many there are beside.
+/// The first column is the head's name, the others numbers. Rows are sorted and cut to what fits into `area`; says how many there are.
 void addSideTable(Figure& figure, const Rect& area, const std::vector<SideTableColumn>& columns, std::vector<SideTableRow> rows,
                   const core::ViewOptions& options, const core::Selection& selection, const ViewFrame& frame);
 /// Width that the columns need at their widest text.

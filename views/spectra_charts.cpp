@@ -200,13 +200,17 @@ void SpectraCharts::addEnergy(Figure& figure, const Rect& area) const {
   addLines(figure, chart, true);
 }
 
-void addOffsetChart(Figure& figure, const ViewInput& input, const OffsetData& data, const ViewFrame& frame, const Rect& area) {
+void addOffsetChart(Figure& figure, const ViewInput& input, const OffsetData& data, const ViewFrame& frame, const Rect& area,
+                    OffsetMeasure measure, bool xLabels) {
   const Theme& t = frame.theme;
   double low = 1e300, high = 0;
-  const auto pointsOf = [](const core::OffsetCurve& curve) {
+  const bool isStable = measure == OffsetMeasure::StableRank;
+  const auto pointsOf = [isStable](const core::OffsetCurve& curve) {
     std::vector<Point> points;
     for (const core::OffsetPoint& p : curve.points) {
-      if (p.isFinite) points.push_back({static_cast<double>(p.offset), static_cast<double>(p.measures.effectiveAt1Percent)});
+      if (p.isFinite)
+        points.push_back(
+            {static_cast<double>(p.offset), isStable ? p.measures.stable : static_cast<double>(p.measures.effectiveAt1Percent)});
     }
     return points;
   };
@@ -216,10 +220,11 @@ void addOffsetChart(Figure& figure, const ViewInput& input, const OffsetData& da
     for (const Point& p : all.back()) low = std::min(low, p.y), high = std::max(high, p.y);
   }
   if (low > high) low = 0, high = 1;
-  const double last = static_cast<double>(lastOffsetIn(input)), pad = std::max(1.0, (high - low) * 0.08);
-  LineChart chart(figure, plotIn(area, true, t), {0, last, false, "offset of the query after its key, tokens"},
-                  {std::max(0.0, low - pad), high + pad, false, data.matrix + "(offset), rank at 99 % energy"}, t);
-  chart.addAxes();
+  const double last = static_cast<double>(lastOffsetIn(input)), pad = std::max(isStable ? 0.05 * high : 1.0, (high - low) * 0.08);
+  const std::string name = isStable ? ", stable rank" : ", rank at 99 % energy";
+  LineChart chart(figure, plotIn(area, xLabels, t), {0, last, false, "offset of the query after its key, tokens"},
+                  {std::max(0.0, low - pad), high + pad, false, data.matrix + "(offset)" + name}, t);
+  chart.addAxes(xLabels);
   const std::vector<Point>* own = nullptr;
   std::vector<LineLabel> labels;
   for (size_t i = 0; i < all.size(); ++i) {
@@ -246,7 +251,7 @@ void addOffsetChart(Figure& figure, const ViewInput& input, const OffsetData& da
   chart.addVertical(offset, t.accent.withAlpha(0.7), {});
   if (!frame.isPaper) chart.addVerticalGrip(offset, kOffsetGrip, "Offset at which W_QK is seen: drag");
   std::vector<Reading> readings;
-  if (own != nullptr) readings.push_back({core::headName(input.selection.ref()) + ", rank at 99 %", own, t.accent});
+  if (own != nullptr) readings.push_back({core::headName(input.selection.ref()) + name, own, t.accent});
   if (!base.empty()) readings.push_back({core::headName(input.selection.ref()) + " base", &base, t.categories[4]});
   chart.addReadings("offset", readings, frame);
 }

@@ -48,6 +48,8 @@ struct SpectraCharts {
   void addMarks(Figure& figure, LineChart& chart, bool isEnergy) const;
 };
 
-void addOffsetChart(Figure& figure, const ViewInput& input, const OffsetData& data, const ViewFrame& frame, const Rect& area);
+enum class OffsetMeasure { EffectiveRank, StableRank };
+void addOffsetChart(Figure& figure, const ViewInput& input, const OffsetData& data, const ViewFrame& frame, const Rect& area,
+                    OffsetMeasure measure, bool xLabels);
 
 }  // namespace headscope::views

@@ -273,11 +273,14 @@ class SpectraView : public View {
 
   static Figure drawOffsets(const ViewInput& input, const OffsetData& data, const ViewFrame& frame, Rect area) {
     Figure figure = start(frame, "Rank against offset");
-    if (frame.size.height <= 0) figure.size.height = area.height = area.width * 0.6;
-    addOffsetChart(figure, input, data, frame, area);
-    figure.caption = "Effective rank at 99 % energy of " + data.matrix + "(offset) = W_Q R(offset) W_K^T of every head of layer " +
-                     std::to_string(input.selection.layer) + " of " + data.modelName +
-                     ", against the offset of a query after its key, norm gains " + (data.isFolded ? "folded." : "not folded.");
+    if (frame.size.height <= 0) figure.size.height = area.height = std::min(area.width * 0.9, 320.0);
+    const double upper = area.height * 0.47;
+    addOffsetChart(figure, input, data, frame, {area.x, area.y, area.width, upper}, OffsetMeasure::EffectiveRank, false);
+    addOffsetChart(figure, input, data, frame, {area.x, area.y + upper, area.width, area.height - upper}, OffsetMeasure::StableRank, true);
+    figure.caption = "Effective rank at 99 % energy, and stable rank, of " + data.matrix +
+                     "(offset) = W_Q R(offset) W_K^T of every head of layer " + std::to_string(input.selection.layer) + " of " +
+                     data.modelName + ", against the offset of a query after its key, norm gains " +
+                     (data.isFolded ? "folded." : "not folded.");
     return figure;
   }
 };

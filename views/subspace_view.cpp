@@ -5,12 +5,13 @@
 #include <cmath>
 
 #include "core/attention/head_name.h"
-#include "core/weights/subspace.h"
+#include "core/weights/subspace_overlap.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
 #include "views/figure_slider.h"
 #include "views/head_heat.h"
 #include "views/line_chart.h"
+#include "views/map_image.h"
 #include "views/option_values.h"
 #include "views/view_list.h"
 
@@ -23,8 +24,10 @@ constexpr const char* kSides[] = {"output", "query", "key", "value"};
 struct SubspaceData : ViewData {
   core::SharedSubspace space;
   std::vector<double> errors, storedErrors;  // by rank [0 .. full]
+  core::Matrix overlaps;                     // [heads, heads]; empty: not there yet
   std::string modelName;
   bool isFolded = false;
+  MapImageCache cache;
 };
 
 core::SubspaceSide sideOf(const core::ViewOptions& options) {
@@ -82,16 +85,25 @@ class SubspaceView : public View {
            ":" + core::nameOf(sideOf(input.options));
   }
 
-  std::shared_ptr<const ViewData> compute(const ViewInput& input, Size, core::Job& job) const override {
+  std::shared_ptr<const ViewData> compute(const ViewInput& input, Size size, core::Job& job) const override {
+    return computeInParts(input, size, job, nullptr);
+  }
+  std::shared_ptr<const ViewData> computeInParts(const ViewInput& input, Size, core::Job& job, const ShowPart& show) const override {
     auto data = std::make_shared<SubspaceData>();
     const core::Fold fold = core::defaultFold(input.model->spec());
     data->isFolded = fold == core::Fold::On;
     data->modelName = input.model->name();
     const core::HeadWeights weights = core::headWeights(*input.model, input.selection.layer, fold, core::MlaSplit::Heads, {}, &job);
-    job.report(0.2, "decomposition");
+    job.report(0.1, "decomposition");
     data->space = core::sharedSubspace(weights, sideOf(input.options), job);
     data->errors = data->space.errors(), data->storedErrors = data->space.storedErrors();
-    return data;
+    if (show) show(data);
+    job.report(0.7, "pairs of heads");
+    auto whole = std::make_shared<SubspaceData>();  // what was shown is not changed again
+    whole->space = data->space, whole->errors = data->errors, whole->storedErrors = data->storedErrors;
+    whole->modelName = data->modelName, whole->isFolded = data->isFolded;
+    whole->overlaps = core::subspaceOverlaps(weights, sideOf(input.options), job);
+    return whole;
   }
 
   Figure draw(const ViewInput& input, const ViewData* data, const ViewFrame& frame) const override {
@@ -187,8 +199,13 @@ class SubspaceView : public View {
     if (!frame.isPaper) chart.addVerticalGrip(static_cast<double>(rank), kRankGrip, "Rank: drag");
     addWords(figure, data, rank, frame, plot);
     chart.addReadings("rank", {{"heads of one size", &own, t.accent}, {"as stored", &stored, t.inkSecond}}, frame);
-    addHeads(figure, input, s, rank, frame,
-             {plot.x, plot.bottom() + t.smallSize * 5.4, plot.width, std::max(8.0, top + height - plot.bottom() - t.smallSize * 7.4)});
+    const Rect lower{plot.x, plot.bottom() + t.smallSize * 5.4, plot.width,
+                     std::max(8.0, top + height - plot.bottom() - t.smallSize * 7.4)};
+    // Which pairs share a space, as far as there is room for it: a square at the right.
+    const double side = lower.height + t.smallSize * 1.4, bar = t.gap * 3.5 + 10 + frame.measure.width("0.00", t.small());
+    const bool hasPairs = s.heads > 1 && lower.width > side + bar + t.smallSize * 14;
+    addHeads(figure, input, s, rank, frame, {lower.x, lower.y, lower.width - (hasPairs ? side + bar + t.gap * 2 : 0), lower.height});
+    if (hasPairs) addPairs(figure, data, frame, {lower.right() - side - bar, lower.y, side, lower.height});
     figure.caption = "Heads of layer " + std::to_string(s.layer) + " of " + data.modelName + ", " + core::nameOf(s.side) +
                      " side, each divided by its largest singular value and stacked: relative error of the best shared subspace against "
                      "its rank; below, each head's error at rank " +
@@ -218,6 +235,49 @@ class SubspaceView : public View {
       figure.add(textAt({plot.right() - t.gap / 2, y}, text, t.small(), color, AnchorX::Right, AnchorY::Middle));
       y += t.smallSize * 1.5;
     }
+  }
+
+  /// Overlap of every pair of heads: same cells as any heat, but rows and columns are heads of the one layer.
+  static void addPairs(Figure& figure, const SubspaceData& data, const ViewFrame& frame, const Rect& area) {
+    const Theme& t = frame.theme;
+    const int64_t n = data.space.heads;
+    figure.add(textAt({area.x, area.y - t.gap / 2}, "overlap of pairs", t.small(), t.inkSecond, AnchorX::Left, AnchorY::Bottom));
+    const double left = area.x + frame.measure.width(std::to_string(n - 1), t.small()) + t.gap / 2;
+    const double side = std::min(area.right() - left, area.height), cell = side / static_cast<double>(n);
+    const ValueScale scale{core::ColorScale::Linear, 0, 1};
+    const ColorRamp ramp = attentionRamp(t);
+    for (int64_t h = 0; h < n; h += labelStep(cell, t.smallSize * 1.5)) {
+      const double at = (static_cast<double>(h) + 0.5) * cell;
+      figure.add(textAt({left - t.gap / 2, area.y + at}, std::to_string(h), t.small(), t.inkSecond, AnchorX::Right, AnchorY::Middle));
+      figure.add(textAt({left + at, area.y + side + 3}, std::to_string(h), t.small(), t.inkSecond, AnchorX::Center, AnchorY::Top));
+    }
+    const Rect plot{left, area.y, side, side};
+    if (data.overlaps.rows() != n) {
+      figure.add(HatchItem{plot, t.line});
+    } else {
+      addMap(figure, plot, data.overlaps, {0, static_cast<double>(n), 0, static_cast<double>(n)}, scale, ramp, data.cache, t,
+             frame.isPaper);
+      addPairReading(figure, data, frame, plot);
+    }
+    figure.add(RectItem{plot, kTransparent, t.line, 0});
+    addColorBar(figure, {plot.right() + t.gap * 2, plot.y, 10, std::clamp(side - t.smallSize * 2, t.smallSize * 3, 120.0)}, scale, ramp, t);
+  }
+
+  static void addPairReading(Figure& figure, const SubspaceData& data, const ViewFrame& frame, const Rect& plot) {
+    if (frame.isPaper) return;
+    const double cell = plot.width / static_cast<double>(data.space.heads);
+    const auto outline = [&](double row, double col, Color color) {
+      figure.addOverlay(RectItem{{plot.x + col * cell, plot.y + row * cell, cell, cell}, kTransparent, color, 1.5});
+    };
+    if (!frame.pointer || !plot.contains(*frame.pointer) || frame.dragFrom) return;
+    const auto row = static_cast<int64_t>((frame.pointer->y - plot.y) / cell),
+               col = static_cast<int64_t>((frame.pointer->x - plot.x) / cell);
+    if (row < 0 || col < 0 || row >= data.space.heads || col >= data.space.heads) return;
+    outline(static_cast<double>(row), static_cast<double>(col), frame.theme.ink);
+    const core::HeadRef a{data.space.layer, row}, b{data.space.layer, col};
+    addTag(figure, {frame.pointer->x - 4, frame.pointer->y - 4, 8, 8}, {0, 0, figure.size.width, figure.size.height},
+           core::headName(a) + " and " + core::headName(b), shortNumber(data.overlaps(row, col)), "1: one space holds the other",
+           frame.theme, frame.measure);
   }
 
   static void addHeads(Figure& figure, const ViewInput& input, const core::SharedSubspace& s, int64_t rank, const ViewFrame& frame,

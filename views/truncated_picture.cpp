@@ -120,7 +120,7 @@ Figure drawTruncated(const ViewInput& input, const TruncatedData& data, const Vi
   const ValueScale scale = scaleFor(options, data.truth, options.hideFirst ? 1 : 0);
   const ColorRamp ramp = attentionRamp(t);
   const double bar = t.gap * 2.5 + 10 + colorBarTextWidth(scale, t, frame.measure);
-  const bool isWide = area.width > 420;  // maps and chart side by side
+  const bool isWide = area.width > 420 && area.height < area.width * 0.75;  // maps and chart side by side
   double side = isWide ? (area.width - bar - 2 * gap) / 3 : (area.width - bar - gap) / 2;
   if (area.height > 0) side = std::min(side, isWide ? area.height - title - 2 * (strip + title) : (area.height - title) * 0.42);
   side = std::max(20.0, side);
@@ -162,7 +162,7 @@ Figure drawTruncated(const ViewInput& input, const TruncatedData& data, const Vi
   };
   name(qk, data.queryKeyRank, "QK", t.query), name(ov, data.valueOutputRank, "OV", t.value);
   chart.addReadings("rank", {{"QK", &qk, t.query}, {"OV", &ov, t.value}}, frame);
-  const double words = top + height + t.smallSize * 3.6;
+  const double words = top + height + t.smallSize * 4.8;
   const std::string outputWords = "output error " + shortNumber(100 * data.output) + " %, W_OV at rank " +
                                   std::to_string(data.valueOutputRank) + " of " + std::to_string(data.valueOutputFull);
   const std::string mapWords = "map: KL " + shortNumber(data.meanKl) + " nats, cosine " + shortNumber(data.meanCosine);

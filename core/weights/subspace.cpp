@@ -8,14 +8,8 @@
 #include "core/weights/factored_matrix.h"
 
 namespace headscope::core {
-namespace {
 
-struct Stack {
-  ConstMatrixView rows;  // [heads*k, width]
-  int64_t heads = 0, perHead = 0;
-};
-
-Stack stackOf(const HeadWeights& w, SubspaceSide side) {
+HeadStack headStack(const HeadWeights& w, SubspaceSide side) {
   if (side == SubspaceSide::Output) return {w.output, w.heads, w.valueWidth};
   if (w.latent) {
     if (side == SubspaceSide::Query) return {w.latent->queryUp, w.heads, w.nope + w.rope};
@@ -26,6 +20,8 @@ Stack stackOf(const HeadWeights& w, SubspaceSide side) {
   if (side == SubspaceSide::Key) return {w.key, w.kvHeads, w.keyWidth};
   return {w.value, w.kvHeads, w.valueWidth};
 }
+
+namespace {
 
 /// Share of the energy left after each of 0 .. p directions, as a relative norm.
 std::vector<double> errorsOf(const std::vector<double>& energy) {
@@ -77,7 +73,7 @@ double SharedSubspace::headError(int64_t head, int64_t rank) const {
 }
 
 SharedSubspace sharedSubspace(const HeadWeights& weights, SubspaceSide side, const Job& job) {
-  const Stack stack = stackOf(weights, side);
+  const HeadStack stack = headStack(weights, side);
   SharedSubspace out;
   out.layer = weights.layer, out.side = side, out.heads = stack.heads;
   out.stackRows = stack.rows.rows, out.width = stack.rows.cols;

@@ -19,6 +19,13 @@ class Job;
 enum class SubspaceSide { Output, Query, Key, Value };
 const char* nameOf(SubspaceSide side);
 
+/// The heads' matrices of one side, one below the other as they are stored. Borrows from the weights.
+struct HeadStack {
+  ConstMatrixView rows;  // [heads*k, width]
+  int64_t heads = 0, perHead = 0;
+};
+HeadStack headStack(const HeadWeights& weights, SubspaceSide side);
+
 struct SharedSubspace {
   int64_t layer = 0;
   SubspaceSide side = SubspaceSide::Output;

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <functional>
 
+#include "core/weights/spectra.h"
 #include "views/mechanism_words.h"
 #include "views/panels/view_controls.h"
 #include "views/panels/widgets.h"
@@ -141,6 +142,16 @@ void extraControl(const Theme& theme, ImGuiFonts& fonts, const ExtraControl& ext
   tipForLast(theme, fonts, extra.tip.c_str());
 }
 
+/// A choice among all of a head's matrices offers those that the model has: latent attention has others.
+ExtraControl withMatricesOf(const ViewInput& input, ExtraControl extra) {
+  const bool isMatrix = (extra.key == "matrix" || extra.key == "x_matrix") && extra.choices.size() > 2;
+  if (isMatrix && input.model && input.model->spec().mla) {
+    extra.choices = core::spectraNames(input.model->spec(), {});
+    std::erase_if(extra.choices, [](const std::string& name) { return name.starts_with("whole_"); });
+  }
+  return extra;
+}
+
 void moreMenu(WorkspaceHost& host, ImGuiFonts& fonts, int index, const WorkspaceHost::Pane& pane, const ViewControls& controls) {
   if (!ImGui::BeginPopup("more")) return;
   const Theme& theme = host.theme();
@@ -154,7 +165,7 @@ void moreMenu(WorkspaceHost& host, ImGuiFonts& fonts, int index, const Workspace
   }
   if (controls.sortBy) sortControl(theme, fonts, pane, options);
   for (const ExtraControl& extra : controls.extra) {
-    if (isOffered(extra, options)) extraControl(theme, fonts, extra, options);
+    if (isOffered(extra, options)) extraControl(theme, fonts, withMatricesOf(pane.input, extra), options);
   }
   if (options != pane.input.options) host.changeOptions(index, options);
   ImGui::EndPopup();
