@@ -50,6 +50,7 @@ void print(const core::BenchResult& result, const core::BenchContext& context) {
   put("ours_s", result.ours);
   put("naive_s", result.naive);
   put("floor_s", result.floor);
+  put("floor_multiple", result.ours / result.floor);
   put("limit_s", result.limit);
   if (!std::isnan(result.limit) && !std::isnan(result.ours)) line["within_limit"] = result.ours <= result.limit;
   for (const auto& [key, value] : result.more) put(key, value);

@@ -21,6 +21,7 @@ const std::vector<core::Bench>& allBenches() {
       {"latent_spectra", "one DeepSeek-V3 layer from float8", core::benchLatentSpectra},
       {"composition", "all pairs of GPT-2 small", core::benchComposition},
       {"lora", "adapters of rank 64 at d 4096", core::benchLora},
+      {"subspace", "shared output subspace of 32 heads at d 4096", core::benchSubspace},
   };
   return benches;
 }

@@ -18,13 +18,14 @@ void declareCompose(CLI::App& root, CommonFlags& common);
 void declareLora(CLI::App& root, CommonFlags& common);
 void declareSubspace(CLI::App& root, CommonFlags& common);
 void declareWords(CLI::App& root, CommonFlags& common);
+void declareNorms(CLI::App& root, CommonFlags& common);
 void declareTokenize(CLI::App& root, CommonFlags& common);
 void declareVariants(CLI::App& root, CommonFlags& common);
 
 const std::vector<DeclareCommand>& allCommands() {
   static const std::vector<DeclareCommand> commands = {
       declareInfo,   declareTokenize, declareAttend,  declareHeads,   declareVariants, declareBudget,   declareCache, declareComplexity,
-      declareRender, declareBench,    declareSpectra, declareCompose, declareLora,     declareSubspace, declareWords,
+      declareRender, declareBench,    declareSpectra, declareCompose, declareLora,     declareSubspace, declareWords, declareNorms,
   };
   return commands;
 }

@@ -16,8 +16,9 @@ namespace {
 using core::CompositionKind;
 
 struct ComposeFlags {
-  std::string model, fold = "auto", null = "none", metric = "frobenius", out;
+  std::string model, fold = "auto", null = "none", metric = "frobenius", layers, out;
   uint64_t seed = 1;
+  int64_t draws = 4;
 };
 
 constexpr CompositionKind kKinds[] = {CompositionKind::Query, CompositionKind::Key, CompositionKind::Value};
@@ -25,17 +26,20 @@ constexpr const char* kNames[] = {"q", "k", "v"};
 
 void writeEdges(const std::string& path, const core::Composition& c) {
   core::writeFileWhole(path, [&](std::ostream& file) {
-    file << "layer,head,to_layer,to_head,kind,value,baseline,excess\n";
-    char line[160];
+    const bool hasNull = !c.null[0].empty();
+    file << "layer,head,to_layer,to_head,kind,value,baseline,excess" << (hasNull ? ",baseline_deviation\n" : "\n");
+    char line[200], end[40];
+    const auto number = [&](int64_t l) { return static_cast<long long>(c.layerNumbers[static_cast<size_t>(l)]); };
     for (int64_t a = 0; a < c.layers; ++a) {
       for (int64_t i = 0; i < c.heads; ++i) {
         for (int64_t b = a + 1; b < c.layers; ++b) {
           for (int64_t j = 0; j < c.heads; ++j) {
             for (size_t k = 0; k < 3; ++k) {
               const double value = c.at(kKinds[k], a, i, b, j), baseline = c.baseline(kKinds[k], a, i, b, j);
-              std::snprintf(line, sizeof line, "%lld,%lld,%lld,%lld,%s,%.7g,%.7g,%.7g\n", static_cast<long long>(a),
-                            static_cast<long long>(i), static_cast<long long>(b), static_cast<long long>(j), kNames[k], value, baseline,
-                            value - baseline);
+              end[0] = '\0';
+              if (hasNull) std::snprintf(end, sizeof end, ",%.7g", static_cast<double>(c.nullDeviation[k][c.index(a, i, b, j)]));
+              std::snprintf(line, sizeof line, "%lld,%lld,%lld,%lld,%s,%.7g,%.7g,%.7g%s\n", number(a), static_cast<long long>(i), number(b),
+                            static_cast<long long>(j), kNames[k], value, baseline, value - baseline, end);
               file << line;
             }
           }
@@ -49,9 +53,14 @@ void writeTensors(const std::string& path, core::Composition c) {
   core::SafetensorsWriter writer;
   const std::vector<int64_t> shape = {c.layers, c.heads, c.layers, c.heads};
   writer.metadata["expectation"] = std::to_string(c.expectation);
+  std::string numbers;
+  for (const int64_t l : c.layerNumbers) numbers += (numbers.empty() ? "" : ",") + std::to_string(l);
+  writer.metadata["layers"] = numbers;
   for (size_t k = 0; k < 3; ++k) {
     writer.add(kNames[k], shape, std::move(c.values[k]));
-    if (!c.null[k].empty()) writer.add(std::string("null.") + kNames[k], shape, std::move(c.null[k]));
+    if (c.null[k].empty()) continue;
+    writer.add(std::string("null.") + kNames[k], shape, std::move(c.null[k]));
+    writer.add(std::string("null_deviation.") + kNames[k], shape, std::move(c.nullDeviation[k]));
   }
   writer.write(path);
 }
@@ -65,6 +74,8 @@ void run(const ComposeFlags& flags, const CommonFlags& common) {
   options.metric = flags.metric == "kernel" ? core::CompositionMetric::Kernel : core::CompositionMetric::Frobenius;
   options.withNull = flags.null == "permutation";
   options.seed = flags.seed;
+  options.draws = flags.draws;
+  if (!flags.layers.empty()) options.layers = parseIndices(flags.layers, model->spec().layers, "--layers");
   core::Composition result;
   runWithProgress("composition", common, [&](core::Job& job) { result = core::composition(*model, options, job); });
   for (const std::string& note : result.notes) {
@@ -85,7 +96,11 @@ void declareCompose(CLI::App& root, CommonFlags& common) {
   command->add_option("--null", flags->null, "baseline: none (random heads' expectation) or permutation of what heads write")
       ->check(CLI::IsMember({"none", "permutation"}))
       ->capture_default_str();
-  command->add_option("--seed", flags->seed, "seed of the permutation")->capture_default_str();
+  command->add_option("--seed", flags->seed, "seed of the first permutation")->capture_default_str();
+  command->add_option("--draws", flags->draws, "permutations that the baseline is the mean of")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
+  command->add_option("--layers", flags->layers, "compose these layers only: 0,3-5");
   command->add_option("--metric", flags->metric, "frobenius, or kernel: overlap of orthonormal bases")
       ->check(CLI::IsMember({"frobenius", "kernel"}))
       ->capture_default_str();

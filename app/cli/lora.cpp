@@ -11,7 +11,7 @@
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/checkpoint/safetensors_writer.h"
-#include "core/weights/composition.h"
+#include "core/weights/composition_change.h"
 #include "core/weights/lora.h"
 
 namespace headscope::app {
@@ -68,41 +68,17 @@ json headOf(const core::HeadLora& h) {
 
 /// The edges that grew and shrank most.
 json edgesOf(const core::Composition& before, const core::Composition& after, int64_t most) {
-  struct Edge {
-    size_t kind;
-    int64_t a, i, b, j;
-    double change;
-  };
-  std::vector<Edge> edges;
-  for (size_t kind = 0; kind < 3; ++kind) {
-    for (int64_t a = 0; a < before.layers; ++a) {
-      for (int64_t i = 0; i < before.heads; ++i) {
-        for (int64_t b = a + 1; b < before.layers; ++b) {
-          for (int64_t j = 0; j < before.heads; ++j) {
-            const size_t at = before.index(a, i, b, j);
-            const double change = static_cast<double>(after.values[kind][at]) - before.values[kind][at];
-            if (std::isfinite(change) && change != 0) edges.push_back({kind, a, i, b, j, change});
-          }
-        }
-      }
-    }
-  }
-  const size_t count = std::min(edges.size(), static_cast<size_t>(most));
-  std::partial_sort(edges.begin(), edges.begin() + static_cast<int64_t>(count), edges.end(),
-                    [](const Edge& x, const Edge& y) { return std::abs(x.change) > std::abs(y.change); });
   static constexpr const char* kNames[] = {"q", "k", "v"};
   json out = json::array();
-  for (size_t n = 0; n < count; ++n) {
-    const Edge& e = edges[n];
-    const size_t at = before.index(e.a, e.i, e.b, e.j);
-    out.push_back({{"layer", e.a},
-                   {"head", e.i},
-                   {"to_layer", e.b},
-                   {"to_head", e.j},
-                   {"kind", kNames[e.kind]},
-                   {"before", before.values[e.kind][at]},
-                   {"after", after.values[e.kind][at]},
-                   {"change", e.change}});
+  for (const core::EdgeChange& e : core::changedEdges(before, after, core::EdgeOrder::Size, most)) {
+    out.push_back({{"layer", e.fromLayer},
+                   {"head", e.fromHead},
+                   {"to_layer", e.toLayer},
+                   {"to_head", e.toHead},
+                   {"kind", kNames[static_cast<size_t>(e.kind)]},
+                   {"before", e.before},
+                   {"after", e.after},
+                   {"change", e.change()}});
   }
   return out;
 }
@@ -113,6 +89,7 @@ struct Result {
   std::vector<core::LoraModule> modules;
   core::Composition before, after;
   int64_t offset = 0;
+  std::vector<std::string> notes;
 };
 
 void writeJson(const std::string& path, const Result& r, int64_t edges) {
@@ -135,10 +112,11 @@ void writeJson(const std::string& path, const Result& r, int64_t edges) {
   out["modules_beside_attention"] = others;
   json notes = json::array(), intruders = json::array();
   for (const std::string& note : r.adapted->notes()) notes.push_back(note);
+  for (const std::string& note : r.notes) notes.push_back(note);
   for (const core::LoraLayer& layer : r.layers) {
     for (const core::HeadLora& h : layer.heads) out["heads"].push_back(headOf(h));
     for (const core::WholeIntruders& w : layer.intruders) {
-      intruders.push_back({{"layer", w.layer}, {"module", w.module}, {"intruders_of_top_10", w.count}});
+      intruders.push_back({{"layer", w.layer}, {"module", w.module}, {"intruders_of_top_10", w.count}, {"undecided", w.undecided}});
     }
     for (const std::string& note : layer.notes) notes.push_back(note);
   }
@@ -209,7 +187,7 @@ void run(const LoraFlags& flags, CommonFlags common) {
   r.offset = flags.offset;
   core::LoraOptions options;
   options.withDetails = isJson;
-  options.wholeIntruderWidth = flags.wholeWidth;
+  options.denseIntruderWidth = flags.wholeWidth;
   options.offset = flags.offset;
   runWithProgress("lora", common, [&](core::Job& job) {
     const int64_t layers = r.base->spec().layers;
@@ -221,6 +199,10 @@ void run(const LoraFlags& flags, CommonFlags common) {
     r.modules = core::loraModules(*r.adapted, job);
     core::CompositionOptions compose;
     compose.fold = core::defaultFold(r.base->spec());
+    if (core::compositionBytes(r.base->spec(), compose) > static_cast<double>(compose.memoryBytes)) {
+      r.notes.push_back("composition before and after left out: all pairs of heads would take too much memory");
+      return;
+    }
     r.before = core::composition(*r.base, compose, job);
     r.after = core::composition(*r.adapted, compose, job);
   });
@@ -236,7 +218,9 @@ void declareLora(CLI::App& root, CommonFlags& common) {
   CLI::App* command = root.add_subcommand("lora", "what an adapter changed in every head");
   command->add_option("model", flags->model, "model folder, or the name of a bundled model")->required();
   command->add_option("adapter_folder", flags->adapter, "PEFT adapter folder, or the name of a bundled one")->required();
-  command->add_option("--whole-width", flags->wholeWidth, "intruder dimensions of whole matrices up to this width (JSON)")
+  command
+      ->add_option("--whole-width", flags->wholeWidth,
+                   "intruder dimensions of whole matrices up to this width by full decompositions, of wider ones by Krylov spaces (JSON)")
       ->capture_default_str();
   command->add_option("--rope-offset", flags->offset, "W_QK for a query this many positions after its key")
       ->check(CLI::Range(-10000000, 10000000))

@@ -19,5 +19,6 @@ std::vector<BenchResult> benchSpectra(BenchContext& context);
 std::vector<BenchResult> benchLatentSpectra(BenchContext& context);
 std::vector<BenchResult> benchComposition(BenchContext& context);
 std::vector<BenchResult> benchLora(BenchContext& context);
+std::vector<BenchResult> benchSubspace(BenchContext& context);
 
 }  // namespace headscope::core

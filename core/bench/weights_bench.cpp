@@ -1,8 +1,12 @@
-// Weight space: spectra, composition and adapters at real sizes, on synthetic checkpoints.
+// Weight space: spectra, composition, subspaces and adapters at real sizes, on synthetic checkpoints. Floors are the operations of the
+// products alone at the SGEMM rate; where they are done in double their own floor is twice that.
 #include <algorithm>
+#include <chrono>
 #include <ostream>
 #include <random>
+#include <thread>
 
+#include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/base/parallel.h"
 #include "core/bench/benches.h"
@@ -12,6 +16,7 @@
 #include "core/weights/factored_matrix.h"
 #include "core/weights/lora.h"
 #include "core/weights/spectra.h"
+#include "core/weights/subspace.h"
 #include "core/weights/synthetic_checkpoint.h"
 
 namespace headscope::core {
@@ -42,6 +47,40 @@ void spectraOf(const Model& model, const std::vector<std::string>& matrices) {
   options.matrices = matrices;
   Job job;
   eachLayerSpectra(model, options, DiskCache(), job, [](LayerSpectra) {});
+}
+
+/// Seconds from cancelling until the work has stopped, the longest of three points on its way. `seconds`: about what it takes in all.
+double cancelSeconds(double seconds, const std::function<void(Job&)>& work) {
+  double longest = 0;
+  for (const double part : {0.15, 0.45, 0.75}) {
+    Job job;
+    std::chrono::steady_clock::time_point cancelled;
+    bool isStopped = false;
+    std::thread canceller([&] {
+      std::this_thread::sleep_for(std::chrono::duration<double>(part * seconds));
+      cancelled = std::chrono::steady_clock::now();
+      job.cancel();
+    });
+    try {
+      work(job);
+    } catch (const Cancelled&) {
+      isStopped = true;
+    }
+    const auto stopped = std::chrono::steady_clock::now();
+    canceller.join();
+    if (isStopped) longest = std::max(longest, std::chrono::duration<double>(stopped - cancelled).count());
+  }
+  return longest;
+}
+
+void addCancel(BenchResult& r, double seconds, const std::function<void(Job&)>& work) {
+  r.more["cancel_s"] = cancelSeconds(seconds, work);
+  r.more["cancel_limit_s"] = 0.2;
+}
+
+/// Of Q-, K- and V-composition by d x d Gram matrices, upper triangles only: forming every head's, and every causal pair's product.
+double compositionOperations(double layers, double heads, double k, double d) {
+  return d * d * (4 * heads * layers * k + 3 * heads * heads * layers * (layers - 1) / 2);
 }
 
 /// Operations of the Gram route on `factors` factors [k, m]: what its floor at SGEMM rate is.
@@ -102,6 +141,11 @@ std::vector<BenchResult> benchSpectra(BenchContext& context) {
     r.floor = gramOperations(4 * 1024, 128, 4096) / (context.sgemmGflops * 1e9);
     r.limit = 10;
     r.more = {{"ours_processor_s", 16 * thriftiest(1, [&] { spectraOf(*model, {"W_QK", "W_OV"}); })}};
+    addCancel(r, r.ours / 16, [&](Job& job) {
+      SpectraOptions spectra;
+      spectra.matrices = {"W_QK", "W_OV"};
+      eachLayerSpectra(*model, spectra, DiskCache(), job, [](LayerSpectra) {});
+    });
     results.push_back(r);
   }
   return results;
@@ -119,12 +163,44 @@ std::vector<BenchResult> benchLatentSpectra(BenchContext& context) {
   r.bench = "spectra_deepseek_v3_layer_latent";
   r.ours = quickest(2, [&] { spectraOf(*model, latent); });
   r.limit = 1.5;
+  const double up = gramOperations(128, 128, 1536) + gramOperations(128, 64, 1536) + gramOperations(256, 128, 512),
+               output = gramOperations(128, 128, 7168);
+  r.floor = (up + output) / (context.sgemmGflops * 1e9);
   r.more = {{"ours_processor_s", thriftiest(1, [&] { spectraOf(*model, latent); })}};
   s.bench = "spectra_deepseek_v3_layer_all";
   s.ours = quickest(2, [&] { spectraOf(*model, all); });
   s.limit = 3;
+  // The shared projections' Gram matrices; every head's rows through their triangles, and the Gram matrices of those.
+  const double shared = gramOperations(1, 1536, 7168) + gramOperations(1, 576, 7168),
+               through = 128.0 * (192 * 1536 * 1536 + 192 * 576 * 576 + 128 * 512 * 512.0) + gramOperations(128, 192, 1536) +
+                         gramOperations(128, 192, 576) + gramOperations(128, 128, 512);
+  s.floor = (up + output + shared + through) / (context.sgemmGflops * 1e9);
   s.more = {{"ours_processor_s", thriftiest(1, [&] { spectraOf(*model, all); })}};
   return {r, s};
+}
+
+/// 32 layers of 32 heads, reckoned from 4 layers by operations; memory beside the strips grows with the pairs (compositionBytes).
+BenchResult wideComposition(BenchContext& context) {
+  const auto model = synthetic(context.scratch / "wide_compose", wide(4));
+  const double scale = compositionOperations(32, 32, 128, 4096) / compositionOperations(4, 32, 128, 4096);
+  BenchResult r;
+  r.bench = "composition_32x32_d4096_by_4_layers";
+  const auto compose = [&](Job& job) { composition(*model, {}, job); };
+  double seconds = 0, extra = 0;
+  const double processor = thriftiest(1, [&] {
+    const PeakMemory memory;
+    seconds = quickest(1, [&] {
+      Job job;
+      compose(job);
+    });
+    extra = memory.peakBytes();
+  });
+  r.ours = scale * seconds;
+  r.floor = compositionOperations(32, 32, 128, 4096) / (context.sgemmGflops * 1e9);
+  r.limit = 360;
+  r.more = {{"ours_processor_s", scale * processor}, {"extra_mb_of_4_layers", extra / 1e6}, {"extra_limit_mb", 2000}};
+  addCancel(r, seconds, compose);
+  return r;
 }
 
 std::vector<BenchResult> benchComposition(BenchContext& context) {
@@ -148,8 +224,9 @@ std::vector<BenchResult> benchComposition(BenchContext& context) {
   const FactoredMatrix ov(w.valueOf(0), w.outputOf(0)), qk(w.queryOf(1), w.keyOf(1));
   r.naive = 3 * 66 * 144 * quickest(3, [&] { ov.productFrobenius(qk); }) / threadCount();
   r.limit = 0.6;
+  r.floor = compositionOperations(12, 12, 64, 768) / (context.sgemmGflops * 1e9);
   r.more = {{"ours_processor_s", thriftiest(2, once)}, {"extra_mb", extra / 1e6}, {"extra_limit_mb", 250}};
-  return {r};
+  return {r, wideComposition(context)};
 }
 
 std::vector<BenchResult> benchLora(BenchContext& context) {
@@ -179,8 +256,31 @@ std::vector<BenchResult> benchLora(BenchContext& context) {
   const auto heads = [&] { layerLora(*base, *adapted, 0, options, Job()); };
   s.ours = 32 * quickest(2, heads);
   s.limit = 8;
+  // Of each of four maps: every head's Gram matrix, and its products with the adapter's shared factor.
+  s.floor = 32 * (gramOperations(4 * 32, 128, 4096) + 4 * 32 * 2.0 * kRank * 128 * 4096) / (context.sgemmGflops * 1e9);
   s.more = {{"ours_processor_s", 32 * thriftiest(1, heads)}};
+  addCancel(s, s.ours / 32, [&](Job& job) { layerLora(*base, *adapted, 0, options, job); });
   return {r, s};
+}
+
+std::vector<BenchResult> benchSubspace(BenchContext& context) {
+  const auto model = synthetic(context.scratch / "wide_subspace", wide(1));
+  const HeadWeights weights = headWeights(*model, 0, Fold::On);
+  BenchResult r;
+  r.bench = "subspace_32_heads_d4096";
+  const auto once = [&](Job& job) { sharedSubspace(weights, SubspaceSide::Output, job); };
+  double processor = 0;
+  r.ours = quickest(1, [&] {
+    processor = thriftiest(1, [&] {
+      Job job;
+      once(job);
+    });
+  });
+  const double n = 4096;
+  r.floor = (n * n * n + (4.0 / 3 + 4.0 / 3 + 2) * n * n * n) / (context.sgemmGflops * 1e9);  // Gram matrix, large_eigen.h
+  r.more = {{"ours_processor_s", processor}};
+  addCancel(r, r.ours, once);
+  return {r};
 }
 
 }  // namespace headscope::core

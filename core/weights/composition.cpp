@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <limits>
 #include <memory>
 #include <mutex>
 #include <numeric>
 #include <random>
 
+#include "core/base/error.h"
 #include "core/base/job.h"
 #include "core/base/parallel.h"
 
@@ -29,15 +31,21 @@ struct Slot {
 /// All thin matrices of a strip of the model axis: writers (and permuted writers after them) by layer, readers by layer, kind, head.
 struct StripSet {
   int64_t first = 0, width = 0;
-  std::vector<CompositionHeads::Strip> layers, permuted;
+  std::vector<CompositionHeads::Strip> layers;
+  std::vector<std::vector<CompositionHeads::Strip>> permuted;  // by draw
   std::vector<Slot> writers, readers;
 };
 
-StripSet loadStrip(const CompositionHeads& heads, int64_t first, int64_t width, const std::vector<int64_t>* order, const Job& job) {
+using Order = std::vector<int64_t>;  // of the model's coordinates
+
+StripSet loadStrip(const CompositionHeads& heads, int64_t first, int64_t width, const std::vector<Order>& orders, const Job& job) {
   const int64_t L = heads.layers(), H = heads.heads();
   StripSet set{first, width, {}, {}, {}, {}};
   for (int64_t l = 0; l < L; ++l) set.layers.push_back(heads.strip(l, first, width, l > 0, nullptr, job));
-  for (int64_t l = 0; order != nullptr && l + 1 < L; ++l) set.permuted.push_back(heads.strip(l, first, width, false, order, job));
+  for (const Order& order : orders) {
+    set.permuted.emplace_back();
+    for (int64_t l = 0; l + 1 < L; ++l) set.permuted.back().push_back(heads.strip(l, first, width, false, &order, job));
+  }
   const auto addWriters = [&](const std::vector<CompositionHeads::Strip>& strips) {
     for (int64_t l = 0; l + 1 < L; ++l) {
       int64_t row = 0;
@@ -49,7 +57,7 @@ StripSet loadStrip(const CompositionHeads& heads, int64_t first, int64_t width, 
     }
   };
   addWriters(set.layers);
-  if (order != nullptr) addWriters(set.permuted);
+  for (const auto& draw : set.permuted) addWriters(draw);
   for (int64_t l = 1; l < L; ++l) {
     for (int64_t kind = 0; kind < kKinds; ++kind) {
       int64_t row = 0;
@@ -66,11 +74,11 @@ StripSet loadStrip(const CompositionHeads& heads, int64_t first, int64_t width, 
 /// Sums of <G_w, G_r> over the tiles done so far.
 class PairSums {
  public:
-  PairSums(int64_t layers, int64_t heads, bool withNull)
+  PairSums(int64_t layers, int64_t heads, int64_t sets)
       : layers_(layers),
         heads_(heads),
         readers_((layers - 1) * kKinds * heads),
-        sets_(withNull ? 2 : 1),
+        sets_(sets),
         sums_(static_cast<size_t>(sets_ * (layers - 1) * heads * readers_), 0.0) {}
 
   int64_t readers() const { return readers_; }
@@ -111,6 +119,9 @@ void formTiles(const std::vector<Slot>& a, const std::vector<Slot>& b, int64_t a
   }
 }
 
+/// Kinds of writers: as they are, and one more for each permutation.
+int64_t setsOf(const CompositionOptions& options) { return 1 + (options.withNull ? std::max<int64_t>(1, options.draws) : 0); }
+
 struct TilePlan {
   int64_t side = 0;        // of a tile
   int64_t stripWidth = 0;  // a multiple of side, or the whole width
@@ -118,7 +129,7 @@ struct TilePlan {
 
 TilePlan planTiles(const CompositionHeads& heads, const CompositionOptions& options) {
   const int64_t L = heads.layers(), H = heads.heads(), d = heads.width();
-  const double sets = options.withNull ? 2 : 1;
+  const double sets = static_cast<double>(setsOf(options));
   double rows = 0;
   for (int64_t l = 0; l < L; ++l) rows += sets * static_cast<double>(heads.writerRows(l)) + static_cast<double>(heads.readerRows(l));
   const double slots = static_cast<double>((L - 1) * H) * (sets + kKinds), threads = threadCount(),
@@ -139,24 +150,20 @@ TilePlan planTiles(const CompositionHeads& heads, const CompositionOptions& opti
 class TileSums {
  public:
   TileSums(const CompositionHeads& heads, const CompositionOptions& options, Job& job)
-      : heads_(heads),
-        plan_(planTiles(heads, options)),
-        sets_(options.withNull ? 2 : 1),
-        sums_(heads.layers(), heads.heads(), options.withNull),
-        job_(job) {
-    if (options.withNull) {
-      order_.resize(static_cast<size_t>(heads.width()));
-      std::iota(order_.begin(), order_.end(), 0);
-      std::mt19937_64 engine(options.seed);
-      for (size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[engine() % i]);
+      : heads_(heads), plan_(planTiles(heads, options)), sets_(setsOf(options)), sums_(heads.layers(), heads.heads(), sets_), job_(job) {
+    for (int64_t draw = 0; draw + 1 < sets_; ++draw) {
+      Order order(static_cast<size_t>(heads.width()));
+      std::iota(order.begin(), order.end(), 0);
+      std::mt19937_64 engine(options.seed + static_cast<uint64_t>(draw));
+      for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[engine() % i]);
+      orders_.push_back(std::move(order));
     }
   }
 
   const PairSums& run() {
     const int64_t d = heads_.width(), strips = (d + plan_.stripWidth - 1) / plan_.stripWidth;
-    const std::vector<int64_t>* order = order_.empty() ? nullptr : &order_;
     const auto load = [&](int64_t s) {
-      return loadStrip(heads_, s * plan_.stripWidth, std::min(plan_.stripWidth, d - s * plan_.stripWidth), order, job_);
+      return loadStrip(heads_, s * plan_.stripWidth, std::min(plan_.stripWidth, d - s * plan_.stripWidth), orders_, job_);
     };
     for (int64_t i = 0; i < strips; ++i) {
       const StripSet a = load(i);
@@ -248,7 +255,7 @@ class TileSums {
   int64_t sets_;
   PairSums sums_;
   Job& job_;
-  std::vector<int64_t> order_;
+  std::vector<Order> orders_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<Buffers>> spare_;
   double doneArea_ = 0;
@@ -268,26 +275,83 @@ double Composition::baseline(CompositionKind kind, int64_t fromLayer, int64_t fr
   return sample.empty() ? expectation : sample[index(fromLayer, fromHead, toLayer, toHead)];
 }
 
+double compositionBytes(const ModelSpec& spec, const CompositionOptions& options) {
+  const double L = static_cast<double>(options.layers.empty() ? spec.layers : static_cast<int64_t>(options.layers.size()));
+  const double H = static_cast<double>(spec.heads), pairs = L * H * L * H * kKinds, k = static_cast<double>(spec.headWidth),
+               v = static_cast<double>(spec.valueWidth);
+  double turns = v * v + 2 * k * k + v * v;  // floats a head: the writer, and the readers of three kinds
+  if (spec.mla) {
+    const double latent = static_cast<double>(spec.mla->latentRank), query = static_cast<double>(spec.mla->queryRank),
+                 rope = static_cast<double>(spec.mla->rope);
+    turns = v * v + k * (query > 0 ? query : k) + k * (latent + rope) + v * latent;
+  }
+  const double results = 4.0 * pairs * (options.withNull ? 3 : 1), sums = 8.0 * pairs * static_cast<double>(setsOf(options));
+  return results + sums + 4.0 * turns * L * H;
+}
+
+namespace {
+
+std::vector<int64_t> layersOf(const ModelSpec& spec, const CompositionOptions& options) {
+  std::vector<int64_t> layers = options.layers;
+  if (layers.empty()) {
+    layers.resize(static_cast<size_t>(spec.layers));
+    std::iota(layers.begin(), layers.end(), 0);
+  }
+  for (size_t i = 0; i < layers.size(); ++i) {
+    if (layers[i] < 0 || layers[i] >= spec.layers || (i > 0 && layers[i] <= layers[i - 1]))
+      throw Error("layers to compose must be ascending and in the model, which has " + std::to_string(spec.layers),
+                  "layer " + std::to_string(layers[i]));
+  }
+  return layers;
+}
+
+void requireMemory(const Model& model, const CompositionOptions& options, size_t layers) {
+  const double bytes = compositionBytes(model.spec(), options), limit = static_cast<double>(options.memoryBytes);
+  if (bytes <= std::max(limit, double{1 << 28})) return;
+  const double heads = static_cast<double>(layers) * static_cast<double>(model.spec().heads);
+  char text[200];
+  std::snprintf(text, sizeof text, "composition of all pairs of %.0f heads would hold %.1f GB, more than the %.1f GB allowed", heads,
+                bytes / 1e9, limit / 1e9);
+  throw Error(text, model.name(), "compose fewer layers at a time: --layers 0-7");
+}
+
+struct Draws {
+  double mean = 0, deviation = 0;
+};
+
+Draws drawsOf(const std::vector<float>& values) {
+  Draws d;
+  for (const float v : values) d.mean += v / static_cast<double>(values.size());
+  for (const float v : values) d.deviation += (v - d.mean) * (v - d.mean);
+  d.deviation = values.size() > 1 ? std::sqrt(d.deviation / static_cast<double>(values.size() - 1)) : d.mean * 0;
+  return d;
+}
+
+}  // namespace
+
 Composition composition(const Model& model, const CompositionOptions& options, Job& job) {
   Composition out;
   const ModelSpec& spec = model.spec();
-  out.layers = spec.layers, out.heads = spec.heads, out.width = spec.width, out.metric = options.metric;
+  out.layerNumbers = layersOf(spec, options);
+  out.layers = static_cast<int64_t>(out.layerNumbers.size());
+  out.heads = spec.heads, out.width = spec.width, out.metric = options.metric;
+  requireMemory(model, options, out.layerNumbers.size());
   const double d = static_cast<double>(spec.width);
   out.expectation =
       options.metric == CompositionMetric::Kernel ? static_cast<double>(std::max(spec.headWidth, spec.valueWidth)) / d : 1.0 / std::sqrt(d);
   const size_t size = static_cast<size_t>(out.layers * out.heads * out.layers * out.heads);
   for (auto& v : out.values) v.assign(size, 0.0F);
-  if (options.withNull) {
-    for (auto& v : out.null) v.assign(size, 0.0F);
-  }
+  for (size_t k = 0; options.withNull && k < 3; ++k) out.null[k].assign(size, 0.0F), out.nullDeviation[k].assign(size, 0.0F);
   if (out.layers < 2) {
-    out.notes.push_back("the model has one layer: no head comes before another, so there is nothing to compose");
+    out.notes.push_back(spec.layers < 2 ? "the model has one layer: no head comes before another, so there is nothing to compose"
+                                        : "one layer is chosen: no head comes before another, so there is nothing to compose");
     job.report(1.0);
     return out;
   }
-  const CompositionHeads heads(model, options.fold, options.metric, job);
+  const CompositionHeads heads(model, options.fold, options.metric, out.layerNumbers, job);
   TileSums tiles(heads, options, job);
   const PairSums& sums = tiles.run();
+  std::vector<float> drawn(static_cast<size_t>(setsOf(options) - 1));
   for (int64_t a = 0; a + 1 < out.layers; ++a) {
     for (int64_t i = 0; i < out.heads; ++i) {
       const double from = heads.writer(a, i).norm;
@@ -297,7 +361,11 @@ Composition composition(const Model& model, const CompositionOptions& options, J
             const double to = heads.reader(kind, b, j).norm;
             const size_t k = static_cast<size_t>(kind), at = out.index(a, i, b, j);
             out.values[k][at] = score(options.metric, sums.at(0, a, i, b, kind, j), from, to);
-            if (options.withNull) out.null[k][at] = score(options.metric, sums.at(1, a, i, b, kind, j), from, to);
+            if (!options.withNull) continue;
+            for (size_t n = 0; n < drawn.size(); ++n)
+              drawn[n] = score(options.metric, sums.at(static_cast<int64_t>(n) + 1, a, i, b, kind, j), from, to);
+            const Draws spread = drawsOf(drawn);
+            out.null[k][at] = static_cast<float>(spread.mean), out.nullDeviation[k][at] = static_cast<float>(spread.deviation);
           }
         }
       }

@@ -22,17 +22,21 @@ namespace headscope::core {
 struct CompositionOptions {
   Fold fold = Fold::On;
   CompositionMetric metric = CompositionMetric::Frobenius;
-  bool withNull = false;  // also with the writers' output coordinates permuted
-  uint64_t seed = 1;      // of the permutation
+  bool withNull = false;        // also with the writers' output coordinates permuted
+  int64_t draws = 4;            // permutations, whose values are averaged; each costs about as much as the values themselves
+  uint64_t seed = 1;            // of the first permutation
+  std::vector<int64_t> layers;  // compose these only, ascending; empty: all
   uint64_t memoryBytes = uint64_t{1600} << 20;
 };
 
 struct Composition {
   int64_t layers = 0, heads = 0, width = 0;
+  std::vector<int64_t> layerNumbers;  // [layers] of the model; indices below count these
   CompositionMetric metric = CompositionMetric::Frobenius;
-  std::array<std::vector<float>, 3> values;  // by CompositionKind, [L, H, L, H]: earlier layer, head, later layer, head; else 0
-  std::array<std::vector<float>, 3> null;    // the same under the permutation; empty without
-  std::vector<std::string> notes;            // heads with NaN or zero weights; one layer: nothing to compose
+  std::array<std::vector<float>, 3> values;         // by CompositionKind, [L, H, L, H]: earlier layer, head, later layer, head; else 0
+  std::array<std::vector<float>, 3> null;           // the same under permutations, their mean; empty without
+  std::array<std::vector<float>, 3> nullDeviation;  // standard deviation over the draws (of a single draw: 0); empty without
+  std::vector<std::string> notes;                   // heads with NaN or zero weights; one layer: nothing to compose
 
   size_t index(int64_t fromLayer, int64_t fromHead, int64_t toLayer, int64_t toHead) const {
     return static_cast<size_t>(((fromLayer * heads + fromHead) * layers + toLayer) * heads + toHead);
@@ -46,8 +50,12 @@ struct Composition {
   double expectation = 0;
 };
 
-/// All causal layer pairs. Pairs of a head with NaN weights are NaN, of a zero head 0. Throws Error as headWeights; Cancelled
-/// within a few tens of milliseconds.
+/// All causal layer pairs. Pairs of a head with NaN weights are NaN, of a zero head 0. Throws Error as headWeights, on layers that are
+/// not there, and where the pairs alone would take more memory than is allowed (with the numbers); Cancelled within a few tens of
+/// milliseconds.
 Composition composition(const Model& model, const CompositionOptions& options, Job& job);
+
+/// Bytes that composition() holds whatever strips it is cut into: pair sums, results, and the heads' small matrices.
+double compositionBytes(const ModelSpec& spec, const CompositionOptions& options);
 
 }  // namespace headscope::core

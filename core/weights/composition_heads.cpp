@@ -38,15 +38,17 @@ struct Sides {
 
 }  // namespace
 
-CompositionHeads::CompositionHeads(const Model& model, Fold fold, CompositionMetric metric, Job& job)
+CompositionHeads::CompositionHeads(const Model& model, Fold fold, CompositionMetric metric, std::vector<int64_t> layers, Job& job)
     : model_(model),
+      numbers_(std::move(layers)),
       fold_(fold),
       metric_(metric),
       heads_(model.spec().heads),
       width_(model.spec().width),
-      layers_(static_cast<size_t>(model.spec().layers)) {
-  for (int64_t l = 0; l < layers(); ++l) {
-    job.report(0.1 * static_cast<double>(l) / static_cast<double>(layers()), "reading layer " + std::to_string(l + 1));
+      layers_(numbers_.size()) {
+  for (int64_t l = 0; l < this->layers(); ++l) {
+    job.report(0.1 * static_cast<double>(l) / static_cast<double>(this->layers()),
+               "reading layer " + std::to_string(numbers_[static_cast<size_t>(l)]));
     job.checkpoint();
     prepare(l, job);
   }
@@ -54,7 +56,8 @@ CompositionHeads::CompositionHeads(const Model& model, Fold fold, CompositionMet
 
 void CompositionHeads::prepare(int64_t index, const Job& job) {
   const std::vector<MatrixPlan> plans = {{"W_QK", "Q", "K", {}}, {"W_OV", "V", "O", {}}};
-  const LayerFactors factors(model_, index, fold_, MlaSplit::Heads, plans, false, job, nullptr, false);
+  const int64_t number = numbers_[static_cast<size_t>(index)];
+  const LayerFactors factors(model_, number, fold_, MlaSplit::Heads, plans, false, job, nullptr, false);
   const HeadWeights& w = factors.weights();
   const FactorSet &Q = factors.set("Q"), &K = factors.set("K"), &V = factors.set("V"), &O = factors.set("O");
   Layer& layer = layers_[static_cast<size_t>(index)];
@@ -94,7 +97,7 @@ void CompositionHeads::prepare(int64_t index, const Job& job) {
       },
       &job);
   for (const std::string& note : factors.notes()) notes_.push_back(note);
-  releaseAttention(model_.attention(index));
+  releaseAttention(model_.attention(number));
 }
 
 int64_t CompositionHeads::writerRows(int64_t layer) const {
@@ -116,8 +119,9 @@ CompositionHeads::Strip CompositionHeads::strip(int64_t index, int64_t first, in
   const Layer& layer = layers_[static_cast<size_t>(index)];
   ModelAxis axis;
   axis.first = first, axis.count = count, axis.means = &layer.means, axis.outputOrder = order, axis.withUp = false;
-  const HeadWeights w = headWeights(model_, index, fold_, MlaSplit::Heads, axis, &job);
-  releaseAttention(model_.attention(index));
+  const int64_t number = numbers_[static_cast<size_t>(index)];
+  const HeadWeights w = headWeights(model_, number, fold_, MlaSplit::Heads, axis, &job);
+  releaseAttention(model_.attention(number));
   Matrix joint;  // [latentDown; ropeKey]
   if (w.latent) {
     joint = Matrix(w.latent->latentDown.rows() + w.latent->ropeKey.rows(), count);

@@ -29,7 +29,8 @@ struct ThinHead {
 
 class CompositionHeads {
  public:
-  CompositionHeads(const Model& model, Fold fold, CompositionMetric metric, Job& job);
+  /// layers: of the model, ascending; from here on they are counted 0, 1, ...
+  CompositionHeads(const Model& model, Fold fold, CompositionMetric metric, std::vector<int64_t> layers, Job& job);
 
   int64_t layers() const { return static_cast<int64_t>(layers_.size()); }
   int64_t heads() const { return heads_; }
@@ -63,6 +64,7 @@ class CompositionHeads {
   };
   void prepare(int64_t layer, const Job& job);
   const Model& model_;
+  std::vector<int64_t> numbers_;  // of the layers in the model
   Fold fold_;
   CompositionMetric metric_;
   int64_t heads_ = 0, width_ = 0;

@@ -10,14 +10,12 @@
 #include "core/base/parallel.h"
 #include "core/model/adapter.h"
 #include "core/weights/factored_matrix.h"
+#include "core/weights/intruders.h"
 #include "core/weights/layer_factors.h"
 #include "core/weights/lora_sides.h"
 
 namespace headscope::core {
 namespace {
-
-constexpr int64_t kTopVectors = 10;
-constexpr double kIntruderCosine = 0.5;
 
 /// [a, b; b^T, c]
 DoubleMatrix blocks(const DoubleMatrix& a, const DoubleMatrix& b, const DoubleMatrix& c) {
@@ -140,7 +138,7 @@ Basis basisOf(const DoubleMatrix& g) {
 
 int64_t countIntruders(const DoubleMatrix& cosines) {
   int64_t count = 0;
-  for (int64_t i = 0; i < std::min(cosines.rows, kTopVectors); ++i) {
+  for (int64_t i = 0; i < std::min(cosines.rows, kIntruderVectors); ++i) {
     double best = 0;
     for (int64_t j = 0; j < cosines.cols; ++j) best = std::max(best, std::abs(cosines(i, j)));
     count += best < kIntruderCosine;
@@ -217,9 +215,14 @@ std::vector<double> writeCosines(const HeadSide& v, const HeadSide& o) {
   return cosines;
 }
 
-int64_t wholeIntruders(const Linear& before, const Linear& after) {
-  const SmallSvd w0 = smallSvd(DoubleMatrix::from(decodeLinear(before))), w1 = smallSvd(DoubleMatrix::from(decodeLinear(after)));
-  return countIntruders(multiplyTransposed(w1.left, w0.left));
+IntruderCount wholeIntruders(const Linear& before, const Linear& after, int64_t denseWidth, const Job& job) {
+  const Matrix w0 = decodeLinear(before, 0, -1, &job), w1 = decodeLinear(after, 0, -1, &job);
+  return std::max(w0.rows(), w0.cols()) <= denseWidth ? denseIntruders(w0, w1) : krylovIntruders(w0, w1, job);
+}
+
+bool isFinite(const Linear& linear, const Job& job) {
+  const Matrix w = decodeLinear(linear, 0, -1, &job);
+  return std::all_of(w.data(), w.data() + w.size(), [](float v) { return std::isfinite(v); });
 }
 
 /// The layer's attention maps that the adapter changes, for the whole-matrix measures.
@@ -294,12 +297,12 @@ LoraLayer layerLora(const Model& base, const Model& adapted, int64_t layer, cons
   for (const WholeMap& whole : changedMaps(a0, a1)) {
     if (!options.withDetails) continue;
     job.checkpoint();
-    if (std::max(whole.before->outputs(), whole.before->inputs()) > options.wholeIntruderWidth) {
-      out.notes.push_back(whole.name + ": intruder dimensions of the whole matrix left out, it is wider than " +
-                          std::to_string(options.wholeIntruderWidth));
+    if (!isFinite(*whole.before, job) || !isFinite(*whole.after, job)) {
+      out.notes.push_back(whole.name + ": NaN or infinite values, intruder dimensions of the whole matrix left out");
       continue;
     }
-    out.intruders.push_back({whole.name, layer, wholeIntruders(*whole.before, *whole.after)});
+    const IntruderCount found = wholeIntruders(*whole.before, *whole.after, options.denseIntruderWidth, job);
+    out.intruders.push_back({whole.name, layer, found.intruders, found.undecided});
   }
   return out;
 }

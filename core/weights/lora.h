@@ -50,12 +50,13 @@ struct LoraModule {
 struct WholeIntruders {
   std::string module;
   int64_t layer = 0, count = 0;
+  int64_t undecided = 0;  // of the count and the rest: see intruders.h
 };
 
 struct LoraOptions {
   int64_t offset = 0;                // of the query after its key, where the model has rotary positions
   bool withDetails = true;           // term spectra, intruders, principal angles
-  int64_t wholeIntruderWidth = 512;  // whole matrices up to this width are decomposed; wider ones are left out and named
+  int64_t denseIntruderWidth = 512;  // whole matrices up to this width are decomposed; of wider ones only what the count needs
 };
 
 struct LoraLayer {

@@ -6,6 +6,7 @@
 #include "core/base/job.h"
 #include "core/base/parallel.h"
 #include "core/weights/factored_matrix.h"
+#include "core/weights/large_eigen.h"
 
 namespace headscope::core {
 
@@ -110,8 +111,7 @@ SharedSubspace sharedSubspace(const HeadWeights& weights, SubspaceSide side, con
     }
   }
   DoubleMatrix vectors;  // rows are U^T (wide) or V^T
-  const std::vector<double> values = symmetricEigen(gramTiled(isWide ? normed.view() : turned.view(), &job), vectors);
-  job.checkpoint();
+  const std::vector<double> values = largeSymmetricEigen(gramTiled(isWide ? normed.view() : turned.view(), &job), vectors, job);
   out.sigma.resize(static_cast<size_t>(p));
   for (int64_t i = 0; i < p; ++i) out.sigma[static_cast<size_t>(i)] = std::sqrt(std::max(0.0, values[static_cast<size_t>(i)]));
   out.storedEnergy.assign(static_cast<size_t>(p), 0.0);
@@ -120,6 +120,7 @@ SharedSubspace sharedSubspace(const HeadWeights& weights, SubspaceSide side, con
       stack.heads,
       [&](int64_t h) {
         std::vector<double>& energy = out.headEnergy[static_cast<size_t>(h)];
+        if (largest[static_cast<size_t>(h)] <= 0) return;  // rounding is all there would be
         const ConstMatrixView rows = normed.view().rowsFrom(h * stack.perHead, stack.perHead);
         const DoubleMatrix on = isWide ? DoubleMatrix() : multiplyTransposed(DoubleMatrix::from(rows), vectors);  // [k, p]
         for (int64_t r = 0; r < stack.perHead; ++r) {

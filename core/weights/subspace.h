@@ -45,7 +45,7 @@ struct SharedSubspace {
   double headError(int64_t head, int64_t rank) const;
 };
 
-/// Throws Error as headWeights; Cancelled (not inside a decomposition).
+/// Throws Error as headWeights; Cancelled within some tens of milliseconds.
 SharedSubspace sharedSubspace(const HeadWeights& weights, SubspaceSide side, const Job& job);
 
 }  // namespace headscope::core

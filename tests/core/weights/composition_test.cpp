@@ -1,9 +1,10 @@
-#include "core/weights/composition.h"
+#include "core/weights/composition_change.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <cstdio>
+#include <limits>
 
 #include "core/base/error.h"
 #include "core/base/job.h"
@@ -89,4 +90,90 @@ TEST(Composition, stopsWhenCancelled) {
   Job job;
   job.cancel();
   EXPECT_THROW(composition(*goldenModel("gpt2"), {}, job), Cancelled);
+}
+
+TEST(Composition, theMeanOfSeveralPermutationsAndTheirSpread) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  const auto model = goldenModel("llama3_gqa");
+  CompositionOptions options;
+  options.withNull = true;
+  options.draws = 1;
+  Job job;
+  std::vector<Composition> single;
+  for (uint64_t seed = 5; seed < 8; ++seed) {
+    options.seed = seed;
+    single.push_back(composition(*model, options, job));
+  }
+  options.seed = 5, options.draws = 3;
+  const Composition three = composition(*model, options, job);
+  for (const size_t i : {three.index(0, 0, 1, 2), three.index(0, 3, 2, 1), three.index(1, 1, 2, 0)}) {
+    double mean = 0, squares = 0;
+    for (const Composition& c : single) mean += c.null[1][i] / 3.0;
+    for (const Composition& c : single) squares += (c.null[1][i] - mean) * (c.null[1][i] - mean);
+    EXPECT_NEAR(three.null[1][i], mean, 1e-6);
+    EXPECT_NEAR(three.nullDeviation[1][i], std::sqrt(squares / 2), 1e-6);
+    EXPECT_EQ(single[0].nullDeviation[1][i], 0);
+  }
+}
+
+TEST(Composition, someLayersGiveWhatAllGive) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  for (const char* name : {"gpt2", "deepseek_v3"}) {
+    const auto model = goldenModel(name);
+    Job job;
+    CompositionOptions options;
+    const Composition all = composition(*model, options, job);
+    options.layers = {0, 2};
+    const Composition some = composition(*model, options, job);
+    ASSERT_EQ(some.layers, 2);
+    EXPECT_EQ(some.layerNumbers, options.layers);
+    for (int64_t i = 0; i < some.heads; ++i) {
+      for (int64_t j = 0; j < some.heads; ++j)
+        EXPECT_NEAR(some.at(CompositionKind::Key, 0, i, 1, j), all.at(CompositionKind::Key, 0, i, 2, j), 1e-6) << name;
+    }
+    options.layers = {1};
+    EXPECT_EQ(composition(*model, options, job).notes.size(), 1U);
+    for (const std::vector<int64_t>& wrong : {std::vector<int64_t>{2, 0}, {0, 99}, {-1}, {1, 1}}) {
+      options.layers = wrong;
+      EXPECT_THROW(composition(*model, options, job), Error);
+    }
+  }
+}
+
+TEST(Composition, refusesWhatDoesNotFitWithTheNumbers) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  ModelSpec spec = goldenModel("deepseek_v3")->spec();
+  spec.layers = 61, spec.heads = 128, spec.headWidth = 192, spec.valueWidth = 128, spec.width = 7168;
+  spec.mla->queryRank = 1536, spec.mla->latentRank = 512, spec.mla->rope = 64;
+  CompositionOptions options;
+  EXPECT_GT(compositionBytes(spec, options), 15e9);
+  options.layers = {0, 1, 2, 3};
+  EXPECT_LT(compositionBytes(spec, options), 1.6e9);
+  options.layers.clear();
+  spec.layers = 32, spec.heads = 32, spec.headWidth = spec.valueWidth = 128, spec.mla.reset();
+  EXPECT_LT(compositionBytes(spec, options), 0.6e9);
+}
+
+TEST(Composition, changedEdgesGrownAndShrunk) {
+  Composition before;
+  before.layers = 2, before.heads = 2, before.layerNumbers = {0, 1};
+  for (auto& v : before.values) v.assign(16, 0.5F);
+  Composition after = before;
+  after.values[0][after.index(0, 1, 1, 0)] = 0.9F;
+  after.values[2][after.index(0, 0, 1, 1)] = 0.2F;
+  after.values[1][after.index(0, 0, 1, 0)] = std::numeric_limits<float>::quiet_NaN();
+  const auto all = changedEdges(before, after, EdgeOrder::Size, 10), grown = changedEdges(before, after, EdgeOrder::Grown, 10),
+             shrunk = changedEdges(before, after, EdgeOrder::Shrunk, 10);
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all[0].kind, CompositionKind::Query);
+  EXPECT_EQ(all[0].fromHead, 1);
+  EXPECT_NEAR(all[0].change(), 0.4, 1e-6);
+  ASSERT_EQ(grown.size(), 1U);
+  ASSERT_EQ(shrunk.size(), 1U);
+  EXPECT_EQ(shrunk[0].kind, CompositionKind::Value);
+  const CompositionKind key = CompositionKind::Key;
+  EXPECT_TRUE(changedEdges(before, after, EdgeOrder::Size, 10, &key).empty());
+  EXPECT_EQ(changedEdges(before, after, EdgeOrder::Size, 1).size(), 1U);
+  after.heads = 3;
+  EXPECT_THROW(changedEdges(before, after, EdgeOrder::Size, 1), Error);
 }
