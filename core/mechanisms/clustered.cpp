@@ -8,7 +8,7 @@
 #include "core/mechanisms/kinds.h"
 #include "core/mechanisms/products.h"
 #include "core/mechanisms/random.h"
-#include "core/mechanisms/softmax_run.h"
+#include "core/mechanisms/softmax_attention.h"
 #include "core/mechanisms/vector_math.h"
 
 namespace headscope::core {
@@ -75,7 +75,9 @@ class ClusteredMechanism : public NamedMechanism {
   bool isRandom() const override { return true; }
   std::unique_ptr<HeadRun> bind(const HeadInput& input, Job& job) const override {
     const ClusterOn on = arguments().text("on") == "keys" ? ClusterOn::Keys : ClusterOn::Queries;
-    Matrix centres = fitCentres(on == ClusterOn::Keys ? input.key : input.query, arguments().integer("clusters"), arguments().seed(), job);
+    const bool isOther = input.fitKey.rows > 0 && input.fitQuery.rows > 0;
+    const ConstMatrixView fitted = on == ClusterOn::Keys ? (isOther ? input.fitKey : input.key) : (isOther ? input.fitQuery : input.query);
+    Matrix centres = fitCentres(fitted, arguments().integer("clusters"), arguments().seed(), job);
     return clusteredRun(input, std::move(centres), arguments().integer("visit"), on);
   }
 };
@@ -122,14 +124,20 @@ double ClusterMask::selectionOperations(int64_t) const {
 }
 
 std::vector<int32_t> ClusterMask::order(int64_t row) const {
-  const KeyRange seen = visibility_.row(row);
   const ConstVectorMap query(query_.row(row), query_.cols);
+  std::vector<float> products;
+  for (int64_t c = 0; c < clusters(); ++c) products.push_back(query.dot(ConstVectorMap(centres_.row(c), centres_.cols())));
+  return order(row, products.data());
+}
+
+std::vector<int32_t> ClusterMask::order(int64_t row, const float* products) const {
+  const KeyRange seen = visibility_.row(row);
   std::vector<std::pair<float, int32_t>> scores;
   for (int64_t c = 0; c < clusters(); ++c) {
     const auto& keys = members_[static_cast<size_t>(c)];
+    if (keys.empty() || keys.front() >= seen.end || keys.back() < seen.first) continue;
     const auto first = std::lower_bound(keys.begin(), keys.end(), static_cast<int32_t>(seen.first));
-    if (first == keys.end() || *first >= seen.end) continue;
-    scores.emplace_back(-query.dot(ConstVectorMap(centres_.row(c), centres_.cols())), static_cast<int32_t>(c));
+    if (*first < seen.end) scores.emplace_back(-products[c], static_cast<int32_t>(c));
   }
   std::sort(scores.begin(), scores.end());
   std::vector<int32_t> out;
@@ -156,14 +164,6 @@ void ClusterMask::ranges(int64_t row, std::vector<KeyRange>& out) const {
       out.push_back({j, j + 1});
     }
   }
-}
-
-std::unique_ptr<HeadRun> clusteredRun(const HeadInput& input, Matrix centres, int64_t visit, ClusterOn on) {
-  std::vector<std::string> notes;
-  if (visit >= centres.rows()) notes.push_back("every cluster is visited");
-  auto mask = std::make_shared<ClusterMask>(input, std::move(centres), visit, on);
-  return std::make_unique<SoftmaxRun>(SoftmaxHead::of(input, std::move(mask)), std::move(notes),
-                                      "N c (2 k + 1) + P (2 k + 2 v + 4) + N v, P pairs in visited clusters; fitting left out");
 }
 
 std::vector<RecallPoint> clusterRecall(const HeadInput& input, const ClusterMask& mask, Job& job) {

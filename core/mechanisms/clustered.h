@@ -26,6 +26,11 @@ class ClusterMask : public Mask {
   int32_t clusterOf(int64_t key) const { return owner_[static_cast<size_t>(key)]; }
   /// Clusters that hold a key the row may see, best first.
   std::vector<int32_t> order(int64_t row) const;
+  /// The same from the products of the row's query with all centres.
+  std::vector<int32_t> order(int64_t row, const float* products) const;
+  const std::vector<int32_t>& members(int64_t cluster) const { return members_[static_cast<size_t>(cluster)]; }  // ascending
+  int64_t visit() const { return visit_; }
+  KeyRange visible(int64_t row) const { return visibility_.row(row); }
 
  private:
   ConstMatrixView query_;

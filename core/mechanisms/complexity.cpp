@@ -5,7 +5,9 @@
 #include <limits>
 
 #include "core/base/error.h"
+#include "core/mechanisms/head_errors.h"
 #include "core/mechanisms/random.h"
+#include "core/mechanisms/registry.h"
 
 namespace headscope::core {
 namespace {
@@ -78,6 +80,47 @@ std::vector<ComplexityPoint> measureComplexity(std::span<const std::shared_ptr<c
     }
   }
   return points;
+}
+
+std::vector<ComplexityPoint> measureTable(Job& job) {
+  constexpr const char* kRows =
+      "causal;local:window=64;linear;rfa:features=32;performer:features=64;linformer:rank=64;nystrom:landmarks=32;"
+      "dense_attention:order=quadratic;dense_attention:order=linear";
+  ComplexityOptions options;
+  options.sizes = {kTableSize};
+  options.width = kTableWidth;
+  const auto mechanisms = parseMechanisms(kRows);
+  std::vector<ComplexityPoint> points = measureComplexity(mechanisms, options, job);
+  const RandomInput head(kTableSize, options);
+  std::vector<std::unique_ptr<HeadRun>> bound;
+  std::vector<const HeadRun*> runs;
+  for (const auto& mechanism : mechanisms) {
+    bound.push_back(mechanism->bind(head.input, job));
+    runs.push_back(bound.back().get());
+  }
+  ErrorOptions errors;
+  errors.hasRows = false;
+  const auto measured = headErrors(head.input, runs, {}, errors, job);
+  for (size_t i = 0; i < points.size(); ++i) points[i].error = measured[i].output;
+  return points;
+}
+
+std::string timeOrder(const std::string& spelled) {
+  static const std::pair<const char*, const char*> orders[] = {
+      {"causal", "N^2"},  {"dense", "N^2"},       {"softmax_layer", "N^2"},
+      {"local", "N w"},   {"sinks", "N w"},       {"dilated", "N w"},
+      {"global", "N w"},  {"symmetric", "N w"},   {"linear", "N"},
+      {"rfa", "N m"},     {"performer", "N m"},   {"linformer", "N p"},
+      {"nystrom", "N m"}, {"strided", "N^2 / s"}, {"fixed", "N^2 / s"},
+      {"topk", "N^2"},    {"topp", "N^2"},        {"alibi", "N^2"},
+      {"rope", "N^2"},    {"nope", "N^2"},        {"clustered", "N^2 v / c"},
+  };
+  const std::string name = spelled.substr(0, spelled.find(':'));
+  if (name.rfind("dense_attention", 0) == 0) return spelled.find("order=quadratic") != std::string::npos ? "N^2" : "N";
+  for (const auto& [known, order] : orders) {
+    if (name == known) return order;
+  }
+  return {};
 }
 
 double growth(std::span<const ComplexityPoint> points, bool ofBytes) {

@@ -1,5 +1,6 @@
 #pragma once
 // Complexity: measured time, counted operations and held bytes of mechanisms against N, on one random head.
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -14,7 +15,8 @@ struct ComplexityPoint {
   int64_t size = 0;    // N
   double seconds = 0;  // the best of the repetitions
   Cost cost;
-  std::string refusal;  // why it was not run
+  std::string refusal;                                      // why it was not run
+  double error = std::numeric_limits<double>::quiet_NaN();  // of the output against softmax; only where measureTable asked
 };
 
 struct ComplexityOptions {
@@ -28,6 +30,14 @@ struct ComplexityOptions {
 /// Points by mechanism, then size. Reports progress; cancellable between and inside runs.
 std::vector<ComplexityPoint> measureComplexity(std::span<const std::shared_ptr<const Mechanism>> mechanisms,
                                                const ComplexityOptions& options, Job& job);
+
+/// The table of the linear-attention source, measured: N = 1,024, width 32: softmax first, then each mechanism's time,
+/// operations, bytes held and output error on the same random head.
+std::vector<ComplexityPoint> measureTable(Job& job);
+inline constexpr int64_t kTableSize = 1024, kTableWidth = 32;
+
+/// How time grows by the formula: "N^2", "N w", "N"; "" unknown.
+std::string timeOrder(const std::string& spelled);
 
 /// Slope of log seconds (or bytes) against log N over the points of one mechanism: 1 is linear, 2 quadratic. NaN below two points.
 double growth(std::span<const ComplexityPoint> points, bool ofBytes);

@@ -48,8 +48,11 @@ Matrix normedRows(ConstMatrixView x, const NormWeights& norm, NormKind kind, dou
   return out;
 }
 
-LayerHeads::LayerHeads(std::shared_ptr<const Trace> trace, int64_t layer, Job& job)
-    : trace_(std::move(trace)), layer_(layer), weights_(headWeights(trace_->model(), layer, Fold::Off, MlaSplit::Heads, {}, &job)) {
+LayerHeads::LayerHeads(std::shared_ptr<const Trace> trace, int64_t layer, Job& job, std::shared_ptr<const Trace> fit)
+    : trace_(std::move(trace)),
+      fit_(std::move(fit)),
+      layer_(layer),
+      weights_(headWeights(trace_->model(), layer, Fold::Off, MlaSplit::Heads, {}, &job)) {
   const ModelSpec& spec = trace_->spec();
   const NormWeights norm = trace_->model().attentionNorm(layer);
   if (spec.normPlacement != NormPlacement::AfterSum && !norm.empty())
@@ -67,6 +70,10 @@ HeadInput LayerHeads::input(int64_t head) const {
   input.query = trace_->query(layer_, head);
   input.key = trace_->key(layer_, g);
   input.value = trace_->value(layer_, g);
+  if (fit_) {
+    input.fitQuery = fit_->query(layer_, head);
+    input.fitKey = fit_->key(layer_, g);
+  }
   input.normedInput = normed_.size() > 0 ? normed_.view() : trace_->hidden(layer_);
   input.keyValueOf = [trace = trace_, head](int64_t other) {
     const int64_t group = trace->rule(other).kvHeadOf(head);

@@ -12,8 +12,9 @@ namespace headscope::core {
 
 class LayerHeads {
  public:
-  /// Decodes the layer's attention weights (adapter on). Throws Error when they are missing.
-  LayerHeads(std::shared_ptr<const Trace> trace, int64_t layer, Job& job);
+  /// Decodes the layer's attention weights (adapter on). Throws Error when they are missing. fit: the same model's run on
+  /// another text, for mechanisms that are fitted there; null: none.
+  LayerHeads(std::shared_ptr<const Trace> trace, int64_t layer, Job& job, std::shared_ptr<const Trace> fit = nullptr);
 
   int64_t layer() const { return layer_; }
   /// Borrows from this and the trace.
@@ -22,7 +23,7 @@ class LayerHeads {
   ConstMatrixView outputWeight(int64_t head) const { return weights_.outputOf(head); }
 
  private:
-  std::shared_ptr<const Trace> trace_;
+  std::shared_ptr<const Trace> trace_, fit_;
   int64_t layer_;
   HeadWeights weights_;
   Matrix normed_;  // [N, d]; empty where the projections read the residual stream as it is

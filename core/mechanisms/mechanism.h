@@ -35,6 +35,8 @@ struct HeadInput {
   int64_t ropeFirst = 0;           // the first rotated dimension of Q and K
   /// Keys and values that this head would read in an earlier layer; empty: unknown.
   std::function<KeyValue(int64_t layer)> keyValueOf;
+  /// The same head's queries and keys on another text, on which clustered keys fit their centres; empty: on this one.
+  ConstMatrixView fitQuery, fitKey;  // [M, k]
   // For mechanisms that start from the residual stream (DenseAttention); empty when unknown.
   ConstMatrixView normedInput;                          // x [N, d]
   ConstMatrixView queryWeight, keyWeight, valueWeight;  // W_Q^T [k, d], W_K^T [k, d], W_V^T [v, d]

@@ -1,7 +1,10 @@
 #pragma once
 // Heads for tests: seeded random Q, K, V of any size, and the naive way to attend, in double.
+#include <gtest/gtest.h>
+
 #include <cmath>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "core/mechanisms/mechanism.h"
@@ -99,6 +102,14 @@ inline core::Matrix wholeOutput(const core::HeadRun& run, int64_t n, int64_t v, 
   core::Matrix out(n, v);
   run.output(out.view(), job);
   return out;
+}
+
+/// Map and output of a run against a naive map.
+inline void expectMap(const std::string& what, const core::HeadInput& input, const core::HeadRun& run, const std::vector<double>& map,
+                      double tolerance = 2e-5) {
+  core::Job job;
+  EXPECT_LE(relativeError(wholeMap(run, input.count(), job), map), tolerance) << what;
+  EXPECT_LE(relativeError(wholeOutput(run, input.count(), input.value.cols, job), naiveOutput(map, input.value)), tolerance) << what;
 }
 
 }  // namespace headscope::tests

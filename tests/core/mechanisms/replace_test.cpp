@@ -1,0 +1,127 @@
+// Whole models under other mechanisms, and the cheapest mask per head: on the bundled model, against losses counted here.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "core/attention/forward.h"
+#include "core/base/error.h"
+#include "core/mechanisms/budget.h"
+#include "core/mechanisms/registry.h"
+#include "core/mechanisms/replace.h"
+
+namespace headscope::tests {
+namespace {
+
+using namespace core;
+
+class Replaced : public testing::Test {
+ protected:
+  void SetUp() override {
+    model = Model::open(std::string(HEADSCOPE_SOURCE_FOLDER) + "/assets/tales");
+    Prompt made;
+    for (int i = 0; i < 33; ++i) {
+      Token token;
+      token.id = 5 + (i * 7) % 60;
+      made.tokens.push_back(token);
+    }
+    prompt = std::make_shared<Prompt>(std::move(made));
+    backend = openBackend("cpu");
+    trace = runForward(model, prompt, backend, {}, job);
+  }
+
+  std::vector<HeadRef> heads(int64_t first, int64_t end) const {
+    std::vector<HeadRef> out;
+    for (int64_t l = first; l < end; ++l) {
+      for (int64_t h = 0; h < model->spec().heads; ++h) out.push_back({l, h});
+    }
+    return out;
+  }
+  std::shared_ptr<const Trace> under(const char* word, const std::vector<HeadRef>& which) {
+    return runForward(model, prompt, backend, replacementFor(model, which, parseMechanism(word)), job);
+  }
+  /// Mean next-token loss in nats, summed in double.
+  double loss(const Trace& of) {
+    const Matrix logits = of.logits(0, of.logitRows(), job);
+    double sum = 0;
+    for (int64_t r = 0; r + 1 < logits.rows(); ++r) {
+      double total = 0;
+      for (int64_t c = 0; c < logits.cols(); ++c) total += std::exp(static_cast<double>(logits(r, c)));
+      sum += std::log(total) - static_cast<double>(logits(r, prompt->tokens[static_cast<size_t>(r + 1)].id));
+    }
+    return sum / static_cast<double>(logits.rows() - 1);
+  }
+
+  Job job;
+  std::shared_ptr<const Model> model;
+  std::shared_ptr<const Prompt> prompt;
+  std::shared_ptr<Backend> backend;
+  std::shared_ptr<const Trace> trace;
+};
+
+TEST_F(Replaced, byItselfChangesNothing) {
+  for (const char* word : {"dense", "local:window=100000", "topk:k=500", "topp:p=1", "clustered:clusters=3,visit=3"}) {
+    const ModelChange change = compareOutputs(*trace, *under(word, heads(0, model->spec().layers)), job);
+    EXPECT_NEAR(change.loss, change.lossBefore, 1e-4) << word;
+    EXPECT_NEAR(change.kl, 0, 1e-5) << word;
+    EXPECT_EQ(change.topTenChange, 0) << word;
+    EXPECT_EQ(change.topOneChange, 0) << word;
+  }
+}
+
+TEST_F(Replaced, lossesAreThoseOfTheLogits) {
+  EXPECT_NEAR(loss(*trace), compareOutputs(*trace, *trace, job).loss, 1e-5);
+  double last = 0;
+  for (const char* word : {"local:window=8", "local:window=1", "off"}) {
+    const auto changed = under(word, heads(0, model->spec().layers));
+    const ModelChange change = compareOutputs(*trace, *changed, job);
+    EXPECT_NEAR(change.lossBefore, loss(*trace), 1e-5) << word;
+    EXPECT_NEAR(change.loss, loss(*changed), 1e-5) << word;
+    EXPECT_GT(change.kl, last) << word;  // the more is hidden, the more changes
+    last = change.kl;
+  }
+  const ModelChange one = compareOutputs(*trace, *under("off", {{1, 3}}), job);
+  EXPECT_GT(one.kl, 0);
+  EXPECT_LT(one.kl, last);
+}
+
+TEST_F(Replaced, reuseReadsAnEarlierLayer) {
+  const ModelChange change = compareOutputs(*trace, *under("reuse:from=0", heads(2, 3)), job);
+  EXPECT_TRUE(std::isfinite(change.loss));
+  EXPECT_GT(change.kl, 0);
+  EXPECT_THROW(replacementFor(model, heads(0, 1), parseMechanism("reuse")), Error);
+  EXPECT_THROW(replacementFor(model, heads(1, 2), parseMechanism("reuse:from=1")), Error);
+}
+
+TEST_F(Replaced, budgetTakesTheCheapestUnderTheBound) {
+  const auto mechanisms = parseMechanisms("local:window=4;local:window=16;sinks:sinks=2,window=8;strided:stride=4");
+  Budget budget = measureBudget(trace, mechanisms, job);
+  ASSERT_EQ(budget.heads.size(), static_cast<size_t>(model->spec().layers * model->spec().heads));
+  for (const double bound : {0.0, 0.05, 0.3, 10.0}) {
+    chooseUnder(budget, bound);
+    for (const HeadBudget& head : budget.heads) {
+      double cheapest = head.denseOperations;
+      for (const BudgetOption& option : head.options) {
+        if (option.error <= bound) cheapest = std::min(cheapest, option.operations);
+      }
+      const double got = head.chosen < 0 ? head.denseOperations : head.options[static_cast<size_t>(head.chosen)].operations;
+      EXPECT_DOUBLE_EQ(got, cheapest) << bound;
+      if (head.chosen >= 0) {
+        EXPECT_LE(head.options[static_cast<size_t>(head.chosen)].error, bound);
+      }
+    }
+    EXPECT_LE(budget.operations(), budget.denseOperations());
+  }
+  chooseUnderLoss(budget, *trace, 0.05, job);
+  EXPECT_LE(budget.loss - budget.lossBefore, 0.05);
+  EXPECT_FALSE(budget.choices().empty());
+  const auto again = runForward(model, prompt, backend, replacementFor(model, budget.choices()), job);
+  EXPECT_NEAR(budget.loss, loss(*again), 1e-4);
+  const auto json = nlohmann::json::parse(toJson(budget, *trace));
+  EXPECT_EQ(json.at("format"), "headscope-attention-plan");
+  EXPECT_EQ(json.at("heads").size(), budget.heads.size());
+  for (const auto& head : json.at("heads")) EXPECT_NO_THROW(parseMechanism(head.at("mechanism").get<std::string>()));
+}
+
+}  // namespace
+}  // namespace headscope::tests
