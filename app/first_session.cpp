@@ -8,6 +8,7 @@
 #include "app/sinks/figure_file.h"
 #include "app/sinks/qt_fonts.h"
 #include "core/attention/forward.h"
+#include "core/attention/head_name.h"
 #include "core/attention/telling_heads.h"
 #include "core/session/folder_hash.h"
 
@@ -17,7 +18,7 @@ namespace {
 void printTellingHeads(const core::HeadScores& scores) {
   std::printf("\n%-6s %-10s %6s  %s\n", "head", "score", "value", "what it does");
   for (const core::TellingHead& head : core::tellingHeads(scores)) {
-    const std::string name = std::to_string(head.head.layer) + "." + std::to_string(head.head.head);
+    const std::string name = core::headName(head.head);
     std::printf("%-6s %-10s %6.2f  %s\n", name.c_str(), head.score.c_str(), head.value, head.words.c_str());
   }
   std::printf("\n");
@@ -55,7 +56,7 @@ void runFirstSessionWithoutDisplay(const std::string& folder) {
   std::error_code code;
   fs::create_directories(folder, code);
   for (const char* ending : {".svg", ".png"}) {
-    const fs::path path = fs::path(folder) / ("attention_map_" + std::to_string(first.layer) + "." + std::to_string(first.head) + ending);
+    const fs::path path = fs::path(folder) / ("attention_map_" + core::headName(first) + ending);
     writeFigure(path, figure, session);
     std::printf("%s\n", fs::absolute(path).string().c_str());
   }

@@ -26,7 +26,10 @@ std::string number(double v, int digits = 3) {
 const std::vector<Column>& columns() {
   using Result = core::MechanismResult;
   static const auto* all = new std::vector<Column>{
-      {"error", 0, [](const ComparisonData&, const Result& r) { return number(r.errors.output); }},
+      {"error", 0,
+       [](const ComparisonData&, const Result& r) {
+         return r.seeds > 1 ? number(r.errors.output, 2) + " \u00B1" + number(r.outputSpread, 1) : number(r.errors.output);
+       }},
       {"kept", 3, [](const ComparisonData&, const Result& r) { return number(r.errors.meanMassKept); }},
       {"KL", 4, [](const ComparisonData&, const Result& r) { return number(r.errors.meanKl); }},
       {"cosine", 5, [](const ComparisonData&, const Result& r) { return number(r.errors.meanCosine); }},

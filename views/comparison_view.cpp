@@ -1,6 +1,6 @@
 // Mechanism comparison on one head: true map, effective map and their signed difference; a table of all mechanisms; error
 // against cost. options.words: mechanism (of the maps), mechanisms (of the table, separated by ";"; default: every one),
-// scatter ("all": a point a head), replace (whole_model.h).
+// scatter ("all": a point a head), replace (whole_model.h); options.numbers: seeds (of random mechanisms: mean and spread).
 #include <algorithm>
 #include <cmath>
 
@@ -13,6 +13,7 @@
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
 #include "views/mechanism_words.h"
+#include "views/option_values.h"
 #include "views/view_list.h"
 
 namespace headscope::views {
@@ -78,7 +79,8 @@ class ComparisonView : public View {
   std::string dataKey(const ViewInput& input, Size) const override {
     if (!input.trace) return {};
     return "comparison:" + std::to_string(reinterpret_cast<uintptr_t>(input.trace.get())) + ":" + headName(input.selection) + ":" +
-           shownMechanism(input) + ":" + listOf(input) + (isOfAllHeads(input.options) ? ":heads" : "") + wholeModelKey(input.options);
+           shownMechanism(input) + ":" + listOf(input) + (isOfAllHeads(input.options) ? ":heads" : "") + ":" +
+           std::to_string(seedsOf(input.options)) + wholeModelKey(input.options);
   }
 
   std::shared_ptr<const ViewData> compute(const ViewInput& input, Size, core::Job& job) const override {
@@ -96,7 +98,9 @@ class ComparisonView : public View {
       if (!isListed) all.insert(all.begin() + 1, shown);
       const core::LayerHeads layer(input.trace, data->head.layer, job);
       const core::HeadInput head = layer.input(data->head.head);
-      data->results = core::compareMechanisms(head, layer.outputWeight(data->head.head), all, {}, job);
+      core::ComparisonOptions options;
+      options.seeds = seedsOf(input.options);
+      data->results = core::compareMechanisms(head, layer.outputWeight(data->head.head), all, options, job);
       data->isSigned = !shown->isNormalised();
       for (const core::MechanismResult& r : data->results) {
         if (r.mechanism == data->mechanism) data->refusal = r.refusal;
@@ -166,6 +170,9 @@ class ComparisonView : public View {
     const auto found = input.options.words.find("mechanisms");
     if (found != input.options.words.end() && !found->second.empty()) return found->second;
     return everyMechanism(input.trace ? input.trace->count() : 0);
+  }
+  static int64_t seedsOf(const core::ViewOptions& options) {
+    return static_cast<int64_t>(std::clamp(numberIn(options, "seeds", 1), 1.0, 64.0));
   }
   static bool isOfAllHeads(const core::ViewOptions& options) {
     const auto found = options.words.find("scatter");

@@ -20,7 +20,7 @@ uint64_t nextRevision() {
 /// From values to steps of a ramp, for whole pictures: ValueScale::unit() in float, without a logarithm a cell.
 class RampSteps {
  public:
-  explicit RampSteps(const ValueScale& scale) : kind_(scale.kind) {
+  explicit RampSteps(const ValueScale& scale) : scale_(scale), kind_(scale.kind) {
     low_ = static_cast<float>(kind_ == core::ColorScale::Log ? scale.floor() : scale.low), high_ = static_cast<float>(scale.high);
     isFlat_ = !(high_ > low_) || (kind_ == core::ColorScale::Log && !(low_ > 0));
     if (kind_ != core::ColorScale::Log || isFlat_) return;
@@ -32,7 +32,12 @@ class RampSteps {
 
   /// NaN gives step 0.
   void find(const float* values, int64_t count, int32_t* steps) const {
-    if (isFlat_) {
+    if (scale_.isSigned) {
+      for (int64_t i = 0; i < count; ++i)
+        steps[i] = std::isnan(values[i])
+                       ? 0
+                       : static_cast<int32_t>(scale_.unit(static_cast<double>(values[i])) * static_cast<double>(kLast) + 0.5);
+    } else if (isFlat_) {
       std::fill_n(steps, count, 0);
     } else if (kind_ == core::ColorScale::Log) {
       for (int64_t i = 0; i < count; ++i) steps[i] = logarithmic(values[i]);
@@ -61,6 +66,7 @@ class RampSteps {
     return step;
   }
 
+  ValueScale scale_;
   core::ColorScale kind_;
   float low_ = 0, high_ = 1, stepsPerBit_ = 0;
   int32_t lowBits_ = 0;

@@ -12,6 +12,7 @@
 #include "views/color_ramp.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
+#include "views/figure_slider.h"
 #include "views/line_chart.h"
 #include "views/map_sampling.h"
 #include "views/mechanism_words.h"
@@ -21,6 +22,7 @@ namespace headscope::views {
 namespace {
 
 constexpr double kCells = 256;
+enum Control : int64_t { kBase = 1, kScaling = 2 };
 
 struct PositionsData : ViewData {
   struct Kind {
@@ -37,6 +39,8 @@ struct PositionsData : ViewData {
   std::string modelName;
   std::vector<std::unique_ptr<Kind>> kinds;  // the model's own first
   std::vector<double> copeSpan;              // [row] positions that CoPE's gates count back to the first token
+  core::Matrix copePositions;                // [cells, cells] the farthest position counted in each cell; empty: not causal
+  MapImageCache copeCache;
 };
 
 std::string ropeTitle(const core::ViewOptions& options) {
@@ -123,8 +127,12 @@ class PositionsView : public View {
     if (head.isCausal) {
       const core::CopeRun cope(head, core::Matrix());
       core::Matrix row(1, data->count);
+      const int64_t cells = (data->count + data->step - 1) / data->step;
+      data->copePositions = core::Matrix::zeros(cells, cells);
       for (int64_t i = 0; i < data->count; ++i) {
         cope.positions(i, 1, row.view(), job);
+        float* cells = data->copePositions.row(i / data->step);
+        for (int64_t j = 0; j <= i; ++j) cells[j / data->step] = std::max(cells[j / data->step], row(0, j));
         data->copeSpan.push_back(static_cast<double>(row(0, head.window > 0 ? std::max<int64_t>(0, i + 1 - head.window) : 0)));
       }
     }
@@ -158,6 +166,11 @@ class PositionsView : public View {
       options.numbers.erase("scaling");
       return true;
     }
+    for (const auto& [slider, key] : {std::pair{baseSlider(), "base"}, std::pair{scalingSlider(), "scaling"}}) {
+      if (!isOn(slider, gesture)) continue;
+      options.numbers[key] = valueOf(slider, gesture);
+      return true;
+    }
     if (gesture.kind != Gesture::Kind::Wheel) return false;
     const double base = std::max(10.0, numberOf(options, "base", 10000));
     options.numbers["base"] = std::clamp(base * std::pow(10.0, gesture.delta.y > 0 ? 0.25 : -0.25), 10.0, 1e9);
@@ -170,21 +183,38 @@ class PositionsView : public View {
     Figure figure;
     figure.background = t.canvas;
     figure.title = "Positions of head " + headName(data.head);
-    const double count = static_cast<double>(data.kinds.size()), top = t.smallSize * 3, gap = 2 * t.gap;
-    const double side = std::max(24.0, (frame.size.width - gap * (count + 1)) / count);
+    // In a column of a page the maps take two rows
+    const bool isNarrow = frame.size.width<t.smallSize * 60, hasCope = data.copePositions.size()> 0;
+    const int64_t maps = static_cast<int64_t>(data.kinds.size()) + (hasCope ? 1 : 0), columns = isNarrow ? 3 : maps,
+                  mapRows = (maps + columns - 1) / columns;
+    const double gap = 1.5 * t.gap, titles = t.smallSize * 2.9, start = frame.isPaper ? 0 : t.smallSize * 2.4;
+    const double high = frame.size.height > 0 ? (frame.size.height - start) * 0.55 / static_cast<double>(mapRows) - titles : 1e9;
+    const double side =
+        std::max(24.0, std::min(high, (frame.size.width - gap * static_cast<double>(columns + 1)) / static_cast<double>(columns)));
+    const double below = start + (side + titles + t.gap) * static_cast<double>(mapRows);
     const double chartHeight =
-        frame.size.height > 0 ? std::max(60.0, frame.size.height - top - side - t.smallSize * 8) : frame.size.width * 0.35;
-    figure.size = {frame.size.width, frame.size.height > 0 ? frame.size.height : top + side + chartHeight + t.smallSize * 8};
+        frame.size.height > 0 ? std::max(40.0, frame.size.height - below - t.smallSize * 7) : frame.size.width * (isNarrow ? 0.45 : 0.3);
+    figure.size = {frame.size.width, frame.size.height > 0 ? frame.size.height : below + chartHeight + t.smallSize * 7};
+    if (!frame.isPaper) addSliders(figure, options, frame);
     const Color colors[] = {t.ink, t.categories[0], t.categories[1], t.categories[2]};
+    const auto place = [&](size_t index) {
+      const double col = static_cast<double>(index % static_cast<size_t>(columns)),
+                   line = static_cast<double>(index / static_cast<size_t>(columns));
+      return Rect{gap + (side + gap) * col, start + titles + (side + titles + t.gap) * line, side, side};
+    };
+    const auto addTitle = [&](const Rect& plot, const std::string& first, const std::string& second, Color color) {
+      TextItem title = textAt({plot.x, plot.y - t.smallSize * 1.5}, first, t.small(), color, AnchorX::Left, AnchorY::Bottom);
+      title.maxWidth = side + gap * 0.8;
+      figure.add(std::move(title));
+      TextItem under = textAt({plot.x, plot.y - t.gap / 3}, second, t.small(), t.inkSecond, AnchorX::Left, AnchorY::Bottom);
+      under.maxWidth = side + gap * 0.8;
+      figure.add(std::move(under));
+    };
     double most = 0;
     for (size_t k = 0; k < data.kinds.size(); ++k) {
       const auto& kind = *data.kinds[k];
-      const Rect plot{gap + (side + gap) * static_cast<double>(k), top, side, side};
-      TextItem title =
-          textAt({plot.x, plot.y - t.gap / 2}, kind.title + (k == 0 || !kind.refusal.empty() ? "" : ", error " + shortNumber(kind.error)),
-                 t.small(), colors[k], AnchorX::Left, AnchorY::Bottom);
-      title.maxWidth = side + gap / 2;
-      figure.add(std::move(title));
+      const Rect plot = place(k);
+      addTitle(plot, kind.title, k == 0 ? "error 0" : !kind.refusal.empty() ? "refused" : "error " + shortNumber(kind.error), colors[k]);
       if (!kind.refusal.empty()) {
         figure.add(HatchItem{plot, t.line});
         continue;
@@ -195,7 +225,21 @@ class PositionsView : public View {
       figure.add(RectItem{plot, kTransparent, t.line, 0});
       for (size_t d = 0; d < kind.profile.size(); ++d) most = std::max(most, kind.profile[d]);
     }
-    const Rect plot{gap + t.smallSize * 4, top + side + t.smallSize * 3.5, frame.size.width - 2 * gap - t.smallSize * 13, chartHeight};
+    if (hasCope) {
+      const Rect plot = place(data.kinds.size());
+      double farthest = 0;
+      for (const double span : data.copeSpan) farthest = std::max(farthest, span);
+      addTitle(plot, "CoPE positions", "0 to " + shortNumber(farthest) + " of " + std::to_string(data.count - 1), t.inkSecond);
+      const double cells = static_cast<double>(data.copePositions.rows());
+      addMap(figure, plot, data.copePositions, {0, cells, 0, cells}, {core::ColorScale::Linear, 0, std::max(1.0, farthest), false},
+             attentionRamp(t), data.copeCache, t, frame.isPaper);
+      Item& area = figure.add(RectItem{plot, kTransparent, t.line, 0});
+      area.pick = {Pick::Kind::Value, -1, -1, -1,
+                   "Positions that CoPE's gates count from each query back to each key.\nIts table is trained and this checkpoint has "
+                   "none: no map."};
+    }
+    const Rect plot{gap + t.smallSize * 4, below + t.smallSize * 2, frame.size.width - 2 * gap - t.smallSize * (isNarrow ? 11 : 13),
+                    chartHeight};
     LineChart chart(figure, plot, {1, std::max(2.0, static_cast<double>(data.count)), true, "distance + 1, tokens"},
                     {0, most > 0 ? most * 1.05 : 1, false, "mean weight"}, t);
     chart.addAxes();
@@ -207,17 +251,24 @@ class PositionsView : public View {
       figure.add(textAt({plot.right() + t.gap, plot.y + t.smallSize * 1.6 * static_cast<double>(k)}, kind.title, t.small(), colors[k],
                         AnchorX::Left, AnchorY::Top));
     }
-    if (!data.copeSpan.empty()) {
-      figure.add(textAt({plot.right() + t.gap, plot.y + t.smallSize * 1.6 * 5}, "CoPE counts " + shortNumber(data.copeSpan.back()),
-                        t.small(), t.inkSecond, AnchorX::Left, AnchorY::Top));
-      figure.add(textAt({plot.right() + t.gap, plot.y + t.smallSize * 1.6 * 6}, "of " + std::to_string(data.count) + " tokens", t.small(),
-                        t.inkSecond, AnchorX::Left, AnchorY::Top));
-    }
     figure.caption = "Head " + headName(data.head) + " of " + data.modelName + " on the same queries and keys: as trained, rotated anew (" +
-                     data.kinds[1]->title +
-                     "), with ALiBi and without positions; all but the first are what-ifs. Below: mean weight against distance.";
+                     data.kinds[1]->title + "), with ALiBi and without positions; all but the first are what-ifs." +
+                     (hasCope ? " CoPE positions: how many gates open between key and query, no map, as its table is trained." : "") +
+                     " Below: mean weight against distance.";
     for (const std::string& note : data.kinds.back()->notes) figure.caption += " Note: " + note + ".";
     return figure;
+  }
+
+  static FigureSlider baseSlider() { return {kBase, 10, 1e7, true, true}; }
+  static FigureSlider scalingSlider() { return {kScaling, 0.25, 32, true, false}; }
+
+  static void addSliders(Figure& figure, const core::ViewOptions& options, const ViewFrame& frame) {
+    const Theme& t = frame.theme;
+    const double base = numberOf(options, "base", 10000), scaling = numberOf(options, "scaling", 1);
+    Point at{1.5 * t.gap, t.smallSize * 1.2};
+    at.x = addSlider(figure, baseSlider(), at, base, "RoPE base", base > 0 ? bigNumber(base) : "own", "Base of the other rotation", frame) +
+           3 * t.gap;
+    addSlider(figure, scalingSlider(), at, scaling, "scaling", shortNumber(scaling), "Positions are divided by it", frame);
   }
 };
 

@@ -75,7 +75,7 @@ double addWholeModelLine(Figure& figure, Point at, double width, const WholeMode
       figure.add(std::move(item));
       taken += t.smallSize * 1.6;
     }
-    left += frame.measure.width(lines[0], t.small()) + t.gap;
+    left += frame.measure.width(lines[0], t.small()) + 2 * t.gap;
   }
   if (!frame.isPaper) {
     const double wordWidth = frame.measure.width(word, t.small());

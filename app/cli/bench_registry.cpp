@@ -1,5 +1,6 @@
 #include "app/cli/bench_registry.h"
 
+#include "app/cli/mask_bench.h"
 #include "app/cli/window_bench.h"
 #include "core/bench/benches.h"
 
@@ -16,6 +17,7 @@ const std::vector<core::Bench>& allBenches() {
       {"mechanisms", "each mechanism on one head at 2,048 tokens, beside dense with its N x N matrix", core::benchMechanisms},
       {"window_share", "a window of 512 at 8,192 tokens against its share of the causal pairs", core::benchWindowShare},
       {"linear_growth", "linear attention from 2,048 to 32,768 tokens", core::benchLinearGrowth},
+      {"mask_repaint", "a slider of the mask studio: data and picture anew, 512 tokens of the bundled shapes", benchMaskRepaint},
       {"twelve_mechanisms", "errors and cost of twelve mechanisms on one head at 512 tokens", core::benchTwelveMechanisms},
       {"spectra", "fused spectra of GPT-2 small and of 32 x 32 heads at d 4096", core::benchSpectra},
       {"latent_spectra", "one DeepSeek-V3 layer from float8", core::benchLatentSpectra},

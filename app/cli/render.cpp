@@ -13,6 +13,7 @@
 #include "app/sinks/figure_session.h"
 #include "app/sinks/qt_fonts.h"
 #include "core/attention/forward.h"
+#include "core/attention/head_name.h"
 #include "core/attention/telling_heads.h"
 #include "core/base/error.h"
 #include "core/session/folder_hash.h"
@@ -146,8 +147,8 @@ void selectHeads(const RenderFlags& flags, bool isSession, const views::ViewInpu
   if (flags.query) s.selection.query = *flags.query;
   if (flags.key) s.selection.key = *flags.key;
   if (s.selection.layer >= spec.layers || s.selection.head >= spec.heads) {
-    throw core::Error("head " + std::to_string(s.selection.layer) + "." + std::to_string(s.selection.head) + " is outside the model's " +
-                          std::to_string(spec.layers) + " x " + std::to_string(spec.heads) + " heads",
+    throw core::Error("head " + core::headName(s.selection.ref()) + " is outside the model's " + std::to_string(spec.layers) + " x " +
+                          std::to_string(spec.heads) + " heads",
                       flags.target);
   }
   const int64_t count = input.trace ? input.trace->count() : 0;

@@ -9,11 +9,15 @@
 #include "app/cli/inputs.h"
 #include "app/cli/records.h"
 #include "core/attention/forward.h"
+#include "core/attention/head_name.h"
 #include "core/base/error.h"
+#include "core/mechanisms/access_map.h"
+#include "core/mechanisms/clustered.h"
 #include "core/mechanisms/comparison.h"
 #include "core/mechanisms/layer_heads.h"
 #include "core/mechanisms/registry.h"
 #include "core/mechanisms/replace.h"
+#include "core/mechanisms/softmax_run.h"
 
 namespace headscope::app {
 namespace {
@@ -22,7 +26,7 @@ constexpr const char* kDefaultMechanisms =
     "local:window=64;strided:stride=8;fixed:stride=8;sinks;global;topk:k=16;topp:p=0.9;clustered;linear;performer;linformer;nystrom";
 
 struct VariantsFlags {
-  std::string model, mechanisms = kDefaultMechanisms, replace, heads = "all", out;
+  std::string model, mechanisms = kDefaultMechanisms, replace, heads = "all", out, centresFrom, recall;
   PromptFlags prompt;
   int64_t seeds = 1;
   bool isList = false, isJson = false;
@@ -75,10 +79,24 @@ std::vector<std::optional<core::ModelChange>> changes(const core::Trace& trace, 
   return out;
 }
 
+/// Recall against share read of every clustered mechanism of the list, beside exact top-k and random, one row a point.
+void addRecall(Records& records, core::HeadRef head, const core::HeadInput& input, const Mechanisms& mechanisms, core::Job& job) {
+  for (const auto& mechanism : mechanisms) {
+    if (mechanism->name() != "clustered") continue;
+    const auto run = mechanism->bind(input, job);
+    const auto* softmax = dynamic_cast<const core::SoftmaxRun*>(run.get());
+    const auto* mask = softmax != nullptr ? dynamic_cast<const core::ClusterMask*>(softmax->head().mask.get()) : nullptr;
+    if (mask == nullptr) continue;
+    for (const core::RecallPoint& p : core::clusterRecall(input, *mask, job))
+      records.add({head.layer, head.head, mechanism->spelled(), p.visit, p.shareRead, p.recall, p.exact, p.random});
+  }
+}
+
 void run(const VariantsFlags& flags, const CommonFlags& common) {
   if (flags.isList) return printList(flags.isJson);
   if (flags.model.empty()) throw CLI::RequiredError("model");
   checkRecordsPath(flags.out);
+  if (!flags.recall.empty()) checkRecordsPath(flags.recall);
   const Mechanisms mechanisms = core::parseMechanisms(flags.mechanisms);
   const auto model = openModel(flags.model, common);
   const auto& spec = model->spec();
@@ -113,11 +131,14 @@ void run(const VariantsFlags& flags, const CommonFlags& common) {
                    "model_loss",
                    "model_kl",
                    "model_top10_change"});
+  Records recall({"layer", "head", "mechanism", "visit", "share_read", "recall", "exact_topk", "random"});
   runWithProgress("variants", common, [&](core::Job& job) {
     const auto trace = core::runForward(model, prompt, backend, {}, job);
     std::vector<std::string> refusals(mechanisms.size());
     std::vector<std::optional<core::ModelChange>> whole(mechanisms.size());
     if (!replaced.empty()) whole = changes(*trace, replaced, mechanisms, refusals, job);
+    std::shared_ptr<const core::Trace> fit;
+    if (!flags.centresFrom.empty()) fit = core::runForward(model, core::promptOfFile(*model, flags.centresFrom, 0, job), backend, {}, job);
     Mechanisms all{core::parseMechanism("dense")};
     all.insert(all.end(), mechanisms.begin(), mechanisms.end());
     core::ComparisonOptions options;
@@ -126,8 +147,9 @@ void run(const VariantsFlags& flags, const CommonFlags& common) {
     for (size_t i = 0; i < heads.size(); ++i) {
       job.report(
           (replaced.empty() ? 0.0 : 0.5) + (replaced.empty() ? 1.0 : 0.5) * static_cast<double>(i) / static_cast<double>(heads.size()),
-          "head " + std::to_string(heads[i].layer) + "." + std::to_string(heads[i].head));
-      if (!layer || layer->layer() != heads[i].layer) layer = std::make_unique<core::LayerHeads>(trace, heads[i].layer, job);
+          "head " + core::headName(heads[i]));
+      if (!layer || layer->layer() != heads[i].layer) layer = std::make_unique<core::LayerHeads>(trace, heads[i].layer, job, fit);
+      if (!flags.recall.empty()) addRecall(recall, heads[i], layer->input(heads[i].head), mechanisms, job);
       const auto results = core::compareMechanisms(layer->input(heads[i].head), layer->outputWeight(heads[i].head), all, options, job);
       for (size_t m = 0; m < results.size(); ++m) {
         const core::MechanismResult& r = results[m];
@@ -169,6 +191,7 @@ void run(const VariantsFlags& flags, const CommonFlags& common) {
     }
   });
   records.write(flags.out, flags.isJson ? "json" : "csv");
+  if (!flags.recall.empty()) recall.write(flags.recall, "csv");
 }
 
 }  // namespace
@@ -180,6 +203,9 @@ void declareVariants(CLI::App& root, CommonFlags& common) {
   command->add_option("--mechanisms", flags->mechanisms, "NAME:key=value,key=value, several separated by ;")->capture_default_str();
   command->add_option("--replace", flags->replace, "run the whole model with these heads replaced: all, or 3.1,4.*");
   command->add_option("--heads", flags->heads, "heads to measure: all, or 3.1,4.*")->capture_default_str();
+  command->add_option("--centres-from", flags->centresFrom, "text file on which clustered keys fit their centres (default: the prompt)")
+      ->check(CLI::ExistingFile);
+  command->add_option("--recall", flags->recall, "FILE.csv or FILE.json: recall against share of keys read of clustered keys");
   command->add_option("--seeds", flags->seeds, "seeds of random mechanisms: mean and spread")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();

@@ -110,6 +110,10 @@ TEST(ValueScale, MapsLinearSquareRootAndLog) {
   EXPECT_NEAR((ValueScale{ColorScale::Log, 0, 1}.unit(0.01)), 0.5, 1e-12);  // four decades from 0
   EXPECT_DOUBLE_EQ((ValueScale{ColorScale::Linear, 0, 2}.unit(5)), 1);
   EXPECT_DOUBLE_EQ((ValueScale{ColorScale::Linear, 0, 2}.unit(-5)), 0);
+  const ValueScale both{ColorScale::SquareRoot, 0, 4, false, true};  // around zero
+  EXPECT_DOUBLE_EQ(both.unit(0), 0.5);
+  EXPECT_DOUBLE_EQ(both.unit(1), 0.75);
+  EXPECT_DOUBLE_EQ(both.unit(-4), 0);
   EXPECT_DOUBLE_EQ((ValueScale{ColorScale::Log, 0, 0}.unit(1)), 0);
   EXPECT_TRUE(std::isnan((ValueScale{ColorScale::Log, 0, 1}.unit(std::nan("")))));
 }

@@ -108,21 +108,28 @@ std::map<std::string, ViewControls, std::less<>> makeRows() {
   scatter.unset = "selected head";
   std::vector<ExtraControl> comparison{
       {"mechanism", "mechanism", "Whose map is shown beside the true one", mechanismNames()}, replace, scatter};
+  comparison.push_back(number("seeds", "seeds", "Runs of random mechanisms: their mean error and its spread", 1, 16, 1));
   for (const ExtraControl& parameter : mechanismParameters()) {
     mask.push_back(parameter);
     comparison.push_back(parameter);
   }
   all["mask"] = {.scale = true, .hideFirst = true, .limits = true, .extra = std::move(mask)};
   all["comparison"] = {.scale = true, .hideFirst = true, .extra = std::move(comparison)};
-  all["kv_cache"] = {.extra = {number("context", "tokens", "Context length", 1, 131072, 4096),
-                               number("bytes", "bytes a number", "4: f32, 2: bf16, 1: fp8", 1, 4, 2)}};
-  all["sparse_v"] = {.extra = {number("weighted", "weighted by values", "1: weights times the size of what each value writes", 0, 1, 0)}};
+  all["kv_cache"] = {.extra = {number("groups", "GQA heads", "Key/value heads of the GQA what-if; 0: an eighth of the heads", 0, 128, 0),
+                               number("latent", "MLA latent", "Latent numbers of the MLA what-if", 16, 4096, 512),
+                               number("window", "window", "Tokens of the window what-if", 16, 131072, 4096),
+                               number("reuse_every", "reuse one in", "Layers that share one cache in the reuse what-if", 1, 16, 2)}};
+  ExtraControl on{"on", "centres of", "What k-means is fitted on", {"keys", "queries"}};
+  on.unset = "keys";
+  all["sparse_v"] = {.extra = {on}};
   all["positions"] = {.scale = true,
                       .hideFirst = true,
                       .extra = {number("base", "RoPE base", "Of the other rotation; the wheel moves it too", 10, 1000000, 10000),
                                 number("scaling", "scaling", "Positions are divided by it", 1, 32, 1)}};
-  all["complexity"] = {.extra = {number("bytes", "bytes", "1: bytes held instead of time", 0, 1, 0),
-                                 number("largest", "largest N", "Tokens of the last point", 512, 16384, 4096)}};
+  all["complexity"] = {
+      .extra = {{"form", "form", "Mechanisms on one head, whole layers, or the table at N = 1,024", {"head", "layer", "table"}},
+                number("bytes", "bytes", "1: bytes held instead of time", 0, 1, 0),
+                number("largest", "largest N", "Tokens of the last point", 512, 32768, 4096)}};
   return all;
 }
 
