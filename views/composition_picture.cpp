@@ -32,7 +32,7 @@ class Graph {
   Graph(Figure& figure, const ViewInput& input, const CompositionData& data, const ViewFrame& frame, const Rect& area)
       : figure_(figure), input_(input), data_(data), frame_(frame), theme_(frame.theme), isChange_(isChange(input.options)) {
     left_ = area.x + frame.measure.width(std::to_string(std::max<int64_t>(data.layers - 1, 10)), theme_.small()) + theme_.gap / 2;
-    top_ = area.y + theme_.smallSize * 2.2;
+    top_ = area.y;
     bottom_ = area.bottom() - theme_.smallSize * 1.5;
     stepX_ = (area.right() - left_) / static_cast<double>(data.heads);
     stepY_ = (bottom_ - top_) / static_cast<double>(data.layers);
@@ -161,8 +161,8 @@ class Graph {
   std::vector<char> used_;  // [layers * heads] has an edge that is drawn
 };
 
-/// Colours, and how many edges are drawn and hidden: always said. In a row over the graph.
-void addLegend(Figure& figure, const ViewInput& input, const ViewFrame& frame, const Rect& area, int only, const ChosenEdges& chosen) {
+/// Colours, and how many edges are drawn and hidden: always said. In a row over the graph, or two. Returns their height.
+double addLegend(Figure& figure, const ViewInput& input, const ViewFrame& frame, const Rect& area, int only, const ChosenEdges& chosen) {
   const Theme& t = frame.theme;
   double x = area.x;
   const double y = area.y + t.smallSize * 0.8;
@@ -183,8 +183,11 @@ void addLegend(Figure& figure, const ViewInput& input, const ViewFrame& frame, c
   const size_t hidden = chosen.eligible - chosen.edges.size();
   const std::string words =
       std::to_string(chosen.edges.size()) + " edges" + (hidden > 0 ? ", " + std::to_string(hidden) + " weaker hidden" : "");
-  TextItem text = textAt({area.right(), y}, words, t.small(), t.inkSecond, AnchorX::Right, AnchorY::Middle);
-  if (frame.measure.width(words, t.small()) < area.right() - x) figure.add(std::move(text));
+  const bool hasRoom = frame.measure.width(words, t.small()) < area.right() - x;
+  const double below = hasRoom ? 0 : t.smallSize * 1.5;
+  figure.add(textAt({hasRoom ? area.right() : area.x, y + below}, words, t.small(), t.inkSecond, hasRoom ? AnchorX::Right : AnchorX::Left,
+                    AnchorY::Middle));
+  return t.smallSize * 2.2 + below;
 }
 
 void drawGraphs(Figure& figure, const ViewInput& input, const CompositionData& data, const ViewFrame& frame, const Rect& area) {
@@ -198,8 +201,8 @@ void drawGraphs(Figure& figure, const ViewInput& input, const CompositionData& d
     const ChosenEdges chosen = chooseEdges(data, choice);
     drawn += chosen.edges.size(), eligible += chosen.eligible;
     const Rect part{area.x + pane * (width + gap), area.y, width, area.height};
-    addLegend(figure, input, frame, part, isSplit ? pane : compositionKind(input.options), chosen);
-    Graph(figure, input, data, frame, part).draw(chosen.edges);
+    const double legend = addLegend(figure, input, frame, part, isSplit ? pane : compositionKind(input.options), chosen);
+    Graph(figure, input, data, frame, {part.x, part.y + legend, part.width, part.height - legend}).draw(chosen.edges);
   }
   figure.caption += "; layer 0 at the bottom, " + std::to_string(drawn) + " of " + std::to_string(eligible) + " edges drawn" +
                     (isIsolated(input.options) ? ", of head " + core::headName(input.selection.ref()) : std::string()) + ".";

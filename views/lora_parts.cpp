@@ -70,7 +70,9 @@ size_t columnOf(ModuleGrid& grid, const std::string& name) {
 
 void addModuleGrid(Figure& figure, const ModuleGrid& grid, int64_t layers, const ViewFrame& frame, const Rect& area) {
   const Theme& t = frame.theme;
-  figure.add(textAt({area.x, area.y + t.smallSize * 0.7}, grid.title, t.small(), t.ink, AnchorX::Left, AnchorY::Middle));
+  TextItem title = textAt({area.x, area.y + t.smallSize * 0.7}, grid.title, t.small(), t.ink, AnchorX::Left, AnchorY::Middle);
+  title.maxWidth = area.width;
+  figure.add(std::move(title));
   if (grid.columns.empty() || area.height < t.smallSize * 4) return;
   const double left = area.x + t.smallSize * 2, top = area.y + t.smallSize * 3.2;
   double name = 0;
@@ -249,7 +251,9 @@ void addLoraSpectra(Figure& figure, const ViewInput& input, const LoraData& data
   LineChart chart(
       figure, {left, top, std::max(10.0, area.right() - left - t.smallSize * 4.2), std::max(10.0, area.bottom() - top - bottom)},
       {1, rank, false, "index"},
-      {0, high * 1.05, false, "singular values, " + std::string(ov ? "W_OV" : "W_QK") + " of " + core::headName(input.selection.ref())}, t);
+      {0, high * 1.05, false,
+       std::string(area.width > 150 ? "singular values, " : "") + (ov ? "W_OV" : "W_QK") + " of " + core::headName(input.selection.ref())},
+      t);
   chart.addAxes();
   std::vector<std::vector<Point>> curves;
   std::vector<LineLabel> labels;

@@ -155,8 +155,14 @@ class LoraView : public View {
     addLoraGrids(figure, input, data, frame, {margin, y, width, upper}, frame.isPaper ? 24 : 32);
     y += upper + gap;
     const double half = (width - gap) / 2;
-    addLoraTopHeads(figure, input, data, frame, {margin, y, half, middle}, ov);
-    addLoraSpectra(figure, input, data, frame, {margin + half + gap, y, half, middle}, ov);
+    if (!frame.isPaper && width < 420) {  // a narrow pane: one under the other
+      const double bars = middle * 0.55;
+      addLoraTopHeads(figure, input, data, frame, {margin, y, width, bars}, ov);
+      addLoraSpectra(figure, input, data, frame, {margin, y + bars + gap, width, middle - bars - gap}, ov);
+    } else {
+      addLoraTopHeads(figure, input, data, frame, {margin, y, half, middle}, ov);
+      addLoraSpectra(figure, input, data, frame, {margin + half + gap, y, half, middle}, ov);
+    }
     y += middle + gap;
     if (hasModules) {
       addWastedRanks(figure, data, frame, {margin, y, half, modules});

@@ -160,7 +160,10 @@ class RankMapView : public View {
     const std::vector<ScalarName> names = scalarsListed(input);
     const double room = frame.size.width - std::max(least, frame.size.width * 0.42) - 3 * gap;
     std::vector<SideTableColumn> columns{{"head", "Layer and head"}};
-    for (const ScalarName& name : names) columns.push_back({name.shortLabel(), name.label()});
+    for (const ScalarName& name : names) {
+      const bool isOther = name.isOfMatrix() && name.matrix != shownIn(input.options).matrix;
+      columns.push_back({(isOther ? name.matrix + " " : std::string()) + name.shortLabel(), name.label()});
+    }
     std::vector<SideTableRow> rows = rowsOf(input, data, names);
     double width = sideTableWidth(columns, rows, frame);
     while (width > room && columns.size() > 2) {  // fewer columns until they fit

@@ -143,7 +143,7 @@ Figure drawTruncated(const ViewInput& input, const TruncatedData& data, const Vi
   addStrip(figure, {area.x, below + title * 2.6 + strip, stripWidth, strip}, data.rowOutput, "output error of each row", frame);
   const double stripsEnd = below + title * 2.6 + 2 * strip;
   const double left = isWide ? area.x + 2 * side + gap + bar + t.smallSize * 3.6 : area.x + t.smallSize * 3.6;
-  const double top = isWide ? area.y + title + t.smallSize * 1.4 : stripsEnd + t.smallSize * 3;
+  const double top = isWide ? area.y + title + t.smallSize * 1.4 : stripsEnd + t.smallSize * 4.6;
   const double right = area.x + area.width - t.smallSize * 3.4;
   const double height = isWide            ? side * 0.7
                         : area.height > 0 ? std::max(30.0, area.y + area.height - top - t.smallSize * 3.4)
@@ -166,7 +166,7 @@ Figure drawTruncated(const ViewInput& input, const TruncatedData& data, const Vi
   const std::string outputWords = "output error " + shortNumber(100 * data.output) + " %, W_OV at rank " +
                                   std::to_string(data.valueOutputRank) + " of " + std::to_string(data.valueOutputFull);
   const std::string mapWords = "map: KL " + shortNumber(data.meanKl) + " nats, cosine " + shortNumber(data.meanCosine);
-  const double wordsY = isWide ? words : stripsEnd + t.smallSize;
+  const double wordsY = isWide ? words : stripsEnd + t.smallSize * 1.3;
   figure.add(textAt({isWide ? left : area.x, wordsY}, outputWords + (isWide ? "" : "; " + mapWords), t.small(), t.ink, AnchorX::Left,
                     AnchorY::Middle));
   if (isWide) figure.add(textAt({left, wordsY + t.smallSize * 1.5}, mapWords, t.small(), t.ink, AnchorX::Left, AnchorY::Middle));

@@ -66,7 +66,6 @@ std::map<std::string, ViewControls, std::less<>> makeRows() {
                        .threshold = true,
                        .extra = {{"form", "form", "Two columns with lines, or the text itself with keys tinted", {"columns", "inline"}}}};
   all["spectra"] = {
-      .scale = true,
       .extra = {matrixControl(),
                 {"across", "curves", "One curve a head of the layer, or a layer for the same head", {"heads", "layers"}},
                 {"form",
