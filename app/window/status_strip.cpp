@@ -44,7 +44,9 @@ StatusStrip::StatusStrip(AppState& state, QWidget* parent) : QWidget(parent), st
   line->addLayout(right, 1);
   tick_.setInterval(kTick_ms);
   connect(&tick_, &QTimer::timeout, this, &StatusStrip::showJobs);
-  connect(&state.jobs(), &JobRunner::changed, this, &StatusStrip::showJobs);
+  // Later, never at once: a job may begin while the canvas draws a frame, and a progress bar repaints itself in setValue, which
+  // takes the canvas's framebuffer away in the middle of the frame and leaves it blank.
+  connect(&state.jobs(), &JobRunner::changed, this, &StatusStrip::showJobs, Qt::QueuedConnection);
   connect(&state, &AppState::selectionChanged, this, &StatusStrip::showSelection);
   connect(&state, &AppState::traceChanged, this, &StatusStrip::showSelection);
   connect(&state, &AppState::modelChanged, this, &StatusStrip::showBackend);
