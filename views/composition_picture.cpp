@@ -31,7 +31,7 @@ class Graph {
  public:
   Graph(Figure& figure, const ViewInput& input, const CompositionData& data, const ViewFrame& frame, const Rect& area)
       : figure_(figure), input_(input), data_(data), frame_(frame), theme_(frame.theme), isChange_(isChange(input.options)) {
-    left_ = area.x + frame.measure.width(std::to_string(std::max<int64_t>(data.layers - 1, 10)), theme_.small()) + theme_.gap / 2;
+    left_ = area.x + 2 + frame.measure.width(std::to_string(std::max<int64_t>(data.layers - 1, 10)), theme_.small()) + theme_.gap / 2;
     top_ = area.y;
     bottom_ = area.bottom() - theme_.smallSize * 1.5;
     stepX_ = (area.right() - left_) / static_cast<double>(data.heads);
@@ -53,6 +53,7 @@ class Graph {
     for (const CompositionEdge& e : edges) {
       for (const core::HeadRef h : {e.from, e.to}) used_[static_cast<size_t>(h.layer * data_.heads + h.head)] = 1;
     }
+    addUnusedNodes();                                                                    // under the edges, which they would cut
     for (size_t i = edges.size(); i-- > 0;) addEdge(edges[i], sizeOf(edges[i]) / most);  // the strongest last, on top
     addLabels();
     addNodes();
@@ -98,6 +99,17 @@ class Graph {
     }
   }
 
+  void addUnusedNodes() {
+    const double r = radius_ * 0.7;
+    for (int64_t l = 0; l < data_.layers; ++l) {
+      for (int64_t h = 0; h < data_.heads; ++h) {
+        const Point p = nodeAt({l, h});
+        if (used_[static_cast<size_t>(l * data_.heads + h)] == 0)
+          figure_.add(RectItem{{p.x - r, p.y - r, 2 * r, 2 * r}, theme_.canvas, theme_.line, frame_.isPaper ? 0.25 : 0, r});
+      }
+    }
+  }
+
   void addNodes() {
     for (int64_t l = 0; l < data_.layers; ++l) {
       for (int64_t h = 0; h < data_.heads; ++h) {
@@ -106,7 +118,7 @@ class Graph {
         const Point p = nodeAt(head);
         const double r = isUsed ? radius_ : radius_ * 0.7;
         const Rect circle{p.x - r, p.y - r, 2 * r, 2 * r};
-        figure_.add(RectItem{circle, theme_.canvas, isUsed ? theme_.inkSecond : theme_.line, frame_.isPaper ? 0.25 : 0, r});
+        if (isUsed) figure_.add(RectItem{circle, theme_.canvas, theme_.inkSecond, frame_.isPaper ? 0.25 : 0, r});
         const double reach = std::max(r, frame_.isPaper ? r : 5.0);
         figure_.content.push_back(
             pickArea({p.x - reach, p.y - reach, 2 * reach, 2 * reach}, {Pick::Kind::Head, l, h, -1, "Head " + core::headName(head)}));
