@@ -111,8 +111,14 @@ void SpectraCharts::addLines(Figure& figure, LineChart& chart, bool isEnergy) co
     if (!isOwn(line))
       chart.addLine(points[i], isMarked ? t.ink : t.inkSecond.withAlpha(0.45), isMarked ? 1.5 : 0.75,
                     {Pick::Kind::Head, line.head.layer, line.head.head, -3, {}});
-    if (!points[i].empty() && (hasRoom || isOwn(line) || isMarked))
+    const bool isNamed = !points[i].empty() && (hasRoom || isOwn(line) || isMarked);
+    if (isNamed && points[i].back().x < 0.95 * longest() && !isEnergy) {  // a spectrum that ends early is named where it ends
+      const Point end = chart.at(points[i].back().x, points[i].back().y);
+      figure.add(textAt({end.x + t.gap * 0.75, end.y}, core::headName(line.head), t.small(), isOwn(line) ? t.accent : t.inkSecond,
+                        AnchorX::Left, AnchorY::Middle));
+    } else if (isNamed) {
       labels.push_back({points[i].back().y, core::headName(line.head), isOwn(line) ? t.accent : isMarked ? t.ink : t.inkSecond});
+    }
   }
   Points basePoints;
   for (const SpectrumLine& base : data.base) {
