@@ -1,7 +1,7 @@
 #include "core/mechanisms/selection.h"
 
 #include <algorithm>
-#include <cmath>
+#include <limits>
 #include <mutex>
 
 #include "core/base/parallel.h"
@@ -56,6 +56,19 @@ Tail tailFrom(const float* values, int64_t count, float threshold) {
     ++tail.count;
   }
   return tail;
+}
+
+/// The same sum in double.
+double exactMassFrom(const float* values, int64_t count, float threshold) {
+  constexpr int64_t kLanes = 8;
+  double mass[kLanes] = {}, sum = 0;
+  int64_t j = 0;
+  for (; j + kLanes <= count; j += kLanes) {
+    for (int64_t l = 0; l < kLanes; ++l) mass[l] += static_cast<double>(values[j + l] >= threshold ? values[j + l] : 0.0f);
+  }
+  for (const double m : mass) sum += m;
+  for (; j < count; ++j) sum += static_cast<double>(values[j] >= threshold ? values[j] : 0.0f);
+  return sum;
 }
 
 void appendRanges(const std::vector<int32_t>& keys, int64_t low, std::vector<KeyRange>& out) {
@@ -223,27 +236,16 @@ void RowSelection::keepLargest(int64_t keys) {
       isSure = true;
     }
   }
-  near_.clear();
-  for (int64_t j = 0; j < count; ++j) {
-    const float w = weights_[static_cast<size_t>(j)];
-    if (w < low) continue;
-    if (isSure && w >= high) {
-      chosen_.push_back(static_cast<int32_t>(j));
-    } else {
-      near_.emplace_back(-w, static_cast<int32_t>(j));
-    }
-  }
-  comparisons_ += static_cast<double>(count);
-  const int64_t missing = keys - static_cast<int64_t>(chosen_.size());
+  gather(low, isSure ? high : std::numeric_limits<float>::infinity());
+  comparisons_ += 2.0 * static_cast<double>(count);
+  const int64_t missing = std::min(keys - above, static_cast<int64_t>(near_.size()));  // fewer only where scores are NaN
   std::partial_sort(near_.begin(), near_.begin() + missing, near_.end());
-  for (int64_t i = 0; i < missing; ++i) chosen_.push_back(near_[static_cast<size_t>(i)].second);
-  std::sort(chosen_.begin(), chosen_.end());
+  keepThrough(missing, high);
 }
 
 void RowSelection::keepMass() {
   const int64_t count = static_cast<int64_t>(weights_.size());
-  double total = 0;
-  for (const float w : weights_) total += static_cast<double>(w);
+  const double total = exactMassFrom(weights_.data(), count, 0.0f);
   const double wanted = rule_.mass - 1e-12;
   float low = 0.0f, high = 1.0f;  // mass from high on: too little, or unknown; from low on: enough
   bool isSure = false;
@@ -266,24 +268,44 @@ void RowSelection::keepMass() {
       break;
     }
   }
+  gather(low, isSure ? high : std::numeric_limits<float>::infinity());
+  comparisons_ += 3.0 * static_cast<double>(count);
+  std::sort(near_.begin(), near_.end());
+  double sum = isSure ? exactMassFrom(weights_.data(), count, high) : 0.0;
+  int64_t taken = 0;
+  while (taken < static_cast<int64_t>(near_.size()) && ((fromHigh == 0 && taken == 0) || sum / total < wanted))
+    sum -= static_cast<double>(near_[static_cast<size_t>(taken++)].first);
+  keepThrough(taken, high);
+}
+
+void RowSelection::gather(float low, float high) {
+  const int64_t count = static_cast<int64_t>(weights_.size());
+  indices_.resize(static_cast<size_t>(count));
+  int64_t found = 0;
+  for (int64_t j = 0; j < count; ++j) {  // without branches, which no one could guess
+    const float w = weights_[static_cast<size_t>(j)];
+    indices_[static_cast<size_t>(found)] = static_cast<int32_t>(j);
+    found += static_cast<int64_t>(w >= low) & static_cast<int64_t>(w < high);
+  }
   near_.clear();
-  double sum = 0;
+  for (int64_t i = 0; i < found; ++i) {
+    const int32_t j = indices_[static_cast<size_t>(i)];
+    near_.emplace_back(-weights_[static_cast<size_t>(j)], j);
+  }
+}
+
+void RowSelection::keepThrough(int64_t taken, float high) {
+  const float cut = taken > 0 ? -near_[static_cast<size_t>(taken - 1)].first : high;
+  const int64_t last = taken > 0 ? near_[static_cast<size_t>(taken - 1)].second : std::numeric_limits<int64_t>::max();
+  const int64_t count = static_cast<int64_t>(weights_.size());
+  chosen_.resize(static_cast<size_t>(count));
+  int64_t kept = 0;
   for (int64_t j = 0; j < count; ++j) {
     const float w = weights_[static_cast<size_t>(j)];
-    if (w < low) continue;
-    if (isSure && w >= high) {
-      chosen_.push_back(static_cast<int32_t>(j));
-      sum += static_cast<double>(w);
-    } else {
-      near_.emplace_back(-w, static_cast<int32_t>(j));
-    }
+    chosen_[static_cast<size_t>(kept)] = static_cast<int32_t>(j);
+    kept += static_cast<int64_t>(w > cut) | (static_cast<int64_t>(w == cut) & static_cast<int64_t>(j <= last));
   }
-  std::sort(near_.begin(), near_.end());
-  for (size_t i = 0; i < near_.size() && (chosen_.empty() || sum / total < wanted); ++i) {
-    chosen_.push_back(near_[i].second);
-    sum -= static_cast<double>(near_[i].first);
-  }
-  std::sort(chosen_.begin(), chosen_.end());
+  chosen_.resize(static_cast<size_t>(kept));
 }
 
 SelectionMask::SelectionMask(const HeadInput& input, Rule rule)

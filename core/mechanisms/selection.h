@@ -25,10 +25,14 @@ class RowSelection {
  private:
   void keepLargest(int64_t keys);
   void keepMass();
+  /// near_: what lies in [low, high).
+  void gather(float low, float high);
+  /// chosen_: what is larger than the last taken of near_ (sorted), or equal and not after it; none taken: from high on.
+  void keepThrough(int64_t taken, float high);
   SelectionRule rule_;
   std::vector<float> weights_;
   std::vector<std::pair<float, int32_t>> near_;  // candidates about the last member: weight, index
-  std::vector<int32_t> chosen_;
+  std::vector<int32_t> chosen_, indices_;
   double comparisons_ = 0;
 };
 
