@@ -160,7 +160,7 @@ std::vector<ComplexityPoint> measureLayers(const LayerShape& shape, const std::v
       ComplexityPoint& point = points[k * sizes.size() + s];
       point.mechanism = nameOf(kinds[k]);
       point.size = sizes[s];
-      for (int repetition = 0; repetition < 2; ++repetition) {
+      for (int repetition = 0; repetition < 4; ++repetition) {
         const auto started = std::chrono::steady_clock::now();
         point.cost = runLayer(kinds[k], shape, x, weights, out.view(), job);
         const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
