@@ -1,22 +1,25 @@
 #pragma once
-// Backend: where numbers are computed. About twenty coarse operations over opaque buffers; the forward pass, tiles and head
-// scores are written once against it. The CPU implementation (cpu/cpu_backend.h) is the reference; a GPU's yields the same
+// Backend: where numbers are computed. Some twenty-five coarse operations, most over opaque buffers; the forward pass, tiles and
+// head scores are written once against it. The CPU implementation (cpu/cpu_backend.h) is the reference; a GPU's yields the same
 // numbers within the tolerance of tests/support/op_cases.h.
 //
 // Order of use: allocate or upload, operations, download. Operations may run ahead of the caller; download, hostData and every
 // operation that returns numbers wait for what they need. Thread-safe: the window asks for tiles while a pass runs.
 // Weights are given as they are stored (WeightView into mapped files) and stay so; a backend that keeps copies of them
 // on a device keys them by place and drops them with the owner that keepWeights() names.
-// Errors: core::Error when memory is short or the device is lost; Cancelled when the job was. Shapes that don't agree are bugs.
+// Errors: DeviceFault when the device's memory is short or it is lost; Cancelled when the job was. Shapes that don't agree are bugs.
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/backend/attention_rule.h"
 #include "core/backend/tensor.h"
 #include "core/backend/tile_request.h"
+#include "core/backend/weight_ops.h"
 #include "core/base/job.h"
 #include "core/model/model.h"
 #include "core/tensor/matrix.h"
@@ -42,8 +45,20 @@ enum class Op {
   ColumnMass,
   PatternSums,
   KeysNeeded,
-  LogitSummary
+  LogitSummary,
+  Spectra,
+  InnerProducts,
+  SmallSvds,
+  WholeSpectrum,
+  PairSums
 };
+inline constexpr int kOpCount = static_cast<int>(Op::PairSums) + 1;
+std::string_view nameOf(Op op);  // "attention"
+
+/// How products are computed. Float32 is the reference; the others are a device's, shown wherever the device is named, and less
+/// exact: Tf32 keeps 10 bits of each factor, Bf16 keeps 7 (sums stay float32 in both).
+enum class Precision { Float32, Tf32, Bf16 };
+std::string_view nameOf(Precision precision);  // "float32"
 
 /// Whether an operation's result replaces what `out` holds or is added to it.
 enum class Into { Replace, Add };
@@ -87,10 +102,22 @@ class Backend {
 
   virtual std::string name() const = 0;    // "cpu", "cuda"
   virtual std::string device() const = 0;  // for people: "2 threads, AVX-512"
-  /// Why this backend and no better one was taken ("" when it is the best or the one asked for).
-  const std::string& reason() const { return reason_; }
-  void setReason(std::string reason) { reason_ = std::move(reason); }
+  /// Card, driver and plug-in: what results of a self-test are kept by.
+  virtual std::string identity() const { return device(); }
+  /// Why this backend and no better one was taken ("" when it is the best or the one asked for), and what a device failed at.
+  std::string reason() const {
+    std::lock_guard lock(reasonMutex_);
+    return reason_;
+  }
+  void setReason(std::string reason) {
+    std::lock_guard lock(reasonMutex_);
+    reason_ = std::move(reason);
+  }
+  /// True where the backend has the operation. All but those on weights are always had.
   virtual bool supports(Op op) const = 0;
+  virtual Precision precision() const { return Precision::Float32; }
+  /// Throws Error where the device can't. Takes effect for operations that begin afterwards.
+  virtual void setPrecision(Precision precision);
 
   // Memory
   /// Uninitialised [rows, cols].
@@ -153,12 +180,26 @@ class Backend {
   virtual LogitSummary logitSummary(const Tensor& x, const Linear& unembedding, double softcap, std::span<const int32_t> targets,
                                     Job& job) = 0;
 
+  // Weights: factors in host memory, results in double (weight_ops.h). A backend may lack them: ask supports().
+  virtual SpectraResult spectra(const SpectraBatch& batch, const Job& job);
+  /// A B^T of every pair, accumulated in double.
+  virtual std::vector<DoubleMatrix> innerProducts(std::span<const FactorPair> pairs, const Job& job);
+  /// SVDs of small matrices, any side up to some hundreds; without vectors left and right are empty. With them, vectors of
+  /// values that are zero may be zero.
+  virtual std::vector<SmallSvd> smallSvds(std::span<const DoubleMatrix> cores, bool withVectors, const Job& job);
+  /// Singular values, descending, of one large matrix [k, m], k <= m, from its Gram matrix: min(k, m) of them.
+  virtual std::vector<double> wholeSpectrum(ConstMatrixView rows, const Job& job);
+  /// sums [a.writers, a.readers] += for every pair of the plan's groups <W_w^T W_w, X_r^T X_r> over the model coordinates
+  /// (column of a) x (column of b): twice where the strips differ, once (both triangles) where b is a.
+  virtual void addPairSums(const PairStrip& a, const PairStrip& b, const PairPlan& plan, std::span<double> sums, const Job& job);
+
  private:
+  mutable std::mutex reasonMutex_;
   std::string reason_;
 };
 
 /// "auto", "cpu" or "cuda". auto takes the best there is and says in reason() why it is not a better one; a device asked for
-/// by name that can't be had is an Error with the reason.
-std::shared_ptr<Backend> openBackend(const std::string& device);
+/// by name that can't be had is an Error with the reason, and so is a precision on a device asked for that has only float32.
+std::shared_ptr<Backend> openBackend(const std::string& device, Precision precision = Precision::Float32);
 
 }  // namespace headscope::core

@@ -6,15 +6,23 @@
 
 namespace headscope::core {
 
-std::shared_ptr<Backend> openBackend(const std::string& device) {
+std::shared_ptr<Backend> openBackend(const std::string& device, Precision precision) {
   if (device != "auto" && device != "cpu" && device != "cuda") {
     throw Error("unknown device \"" + device + "\"", "--device", "use auto, cpu or cuda");
   }
   PluginResult cuda;
   if (device != "cpu") cuda = loadCudaBackend();
-  if (cuda.backend != nullptr) return cuda.backend;
+  if (cuda.backend != nullptr) {
+    cuda.backend->setPrecision(precision);
+    return cuda.backend;
+  }
   if (device == "cuda") throw Error("no CUDA device can be had: " + cuda.reason, "--device cuda", "use --device auto or --device cpu");
   auto backend = std::make_shared<CpuBackend>();
+  if (device == "cpu") {
+    backend->setPrecision(precision);
+  } else if (precision != Precision::Float32) {
+    cuda.reason += ", so products are float32 and not " + std::string(nameOf(precision));
+  }
   backend->setReason(cuda.reason);
   return backend;
 }

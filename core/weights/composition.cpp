@@ -1,19 +1,19 @@
 #include "core/weights/composition.h"
 
-#include <cblas.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <limits>
 #include <memory>
-#include <mutex>
 #include <numeric>
 #include <random>
+#include <span>
 
+#include "core/backend/backend.h"
 #include "core/base/error.h"
 #include "core/base/job.h"
 #include "core/base/parallel.h"
+#include "core/weights/pair_sums.h"
 
 namespace headscope::core {
 namespace {
@@ -21,26 +21,19 @@ namespace {
 using Kind = CompositionKind;
 constexpr int64_t kKinds = 3;
 
-/// One head's thin matrix inside a strip.
-struct Slot {
-  int64_t layer = 0, head = 0;
-  const float* rows = nullptr;  // [count, strip width]
-  int64_t count = 0;
-};
-
 /// All thin matrices of a strip of the model axis: writers (and permuted writers after them) by layer, readers by layer, kind, head.
 struct StripSet {
-  int64_t first = 0, width = 0;
+  int64_t first = 0;
   std::vector<CompositionHeads::Strip> layers;
   std::vector<std::vector<CompositionHeads::Strip>> permuted;  // by draw
-  std::vector<Slot> writers, readers;
+  PairStrip thin;                                              // all of them, head by head
 };
 
 using Order = std::vector<int64_t>;  // of the model's coordinates
 
 StripSet loadStrip(const CompositionHeads& heads, int64_t first, int64_t width, const std::vector<Order>& orders, const Job& job) {
   const int64_t L = heads.layers(), H = heads.heads();
-  StripSet set{first, width, {}, {}, {}, {}};
+  StripSet set{first, {}, {}, {width, width, {}, {}}};
   for (int64_t l = 0; l < L; ++l) set.layers.push_back(heads.strip(l, first, width, l > 0, nullptr, job));
   for (const Order& order : orders) {
     set.permuted.emplace_back();
@@ -51,7 +44,7 @@ StripSet loadStrip(const CompositionHeads& heads, int64_t first, int64_t width, 
       int64_t row = 0;
       for (int64_t h = 0; h < H; ++h) {
         const int64_t count = heads.writer(l, h).turn.rows();
-        set.writers.push_back({l, h, strips[static_cast<size_t>(l)].writers.row(row), count});
+        set.thin.writers.push_back({strips[static_cast<size_t>(l)].writers.row(row), count});
         row += count;
       }
     }
@@ -63,7 +56,7 @@ StripSet loadStrip(const CompositionHeads& heads, int64_t first, int64_t width, 
       int64_t row = 0;
       for (int64_t h = 0; h < H; ++h) {
         const int64_t count = heads.reader(static_cast<Kind>(kind), l, h).turn.rows();
-        set.readers.push_back({l, h, set.layers[static_cast<size_t>(l)].readers[static_cast<size_t>(kind)].row(row), count});
+        set.thin.readers.push_back({set.layers[static_cast<size_t>(l)].readers[static_cast<size_t>(kind)].row(row), count});
         row += count;
       }
     }
@@ -86,38 +79,12 @@ class PairSums {
     const int64_t writer = (set * (layers_ - 1) + fromLayer) * heads_ + fromHead;
     return sums_[static_cast<size_t>(writer * readers_ + ((toLayer - 1) * kKinds + static_cast<int64_t>(kind)) * heads_ + toHead)];
   }
-  /// Adds weight * part [count, cols] at writers [writer, ...), readers [reader, ...).
-  void add(int64_t writer, int64_t count, int64_t reader, int64_t cols, const Matrix& part, double weight) {
-    for (int64_t w = 0; w < count; ++w) {
-      double* to = sums_.data() + (writer + w) * readers_ + reader;
-      const float* from = part.data() + w * cols;
-      for (int64_t r = 0; r < cols; ++r) to[r] += weight * from[r];
-    }
-  }
-  void add(const PairSums& other) {
-    for (size_t i = 0; i < sums_.size(); ++i) sums_[i] += other.sums_[i];
-  }
+  std::span<double> all() { return sums_; }
 
  private:
   int64_t layers_, heads_, readers_, sets_;
   std::vector<double> sums_;
 };
-
-/// Gram tiles [rows of a, rows of b] of every slot, one a row.
-void formTiles(const std::vector<Slot>& a, const std::vector<Slot>& b, int64_t aCol, int64_t rows, int64_t aStride, int64_t bCol,
-               int64_t cols, int64_t bStride, Matrix& tiles, const Job& job) {
-  for (size_t i = 0; i < a.size(); ++i) {
-    if (i % 16 == 0) job.checkpoint();
-    float* tile = tiles.data() + static_cast<int64_t>(i) * rows * cols;
-    if (a[i].count == 0) {
-      std::fill_n(tile, rows * cols, 0.0F);
-      continue;
-    }
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, static_cast<int>(rows), static_cast<int>(cols), static_cast<int>(a[i].count), 1.0F,
-                a[i].rows + aCol, static_cast<int>(aStride), b[i].rows + bCol, static_cast<int>(bStride), 0.0F, tile,
-                static_cast<int>(cols));
-  }
-}
 
 /// Kinds of writers: as they are, and one more for each permutation.
 int64_t setsOf(const CompositionOptions& options) { return 1 + (options.withNull ? std::max<int64_t>(1, options.draws) : 0); }
@@ -150,7 +117,13 @@ TilePlan planTiles(const CompositionHeads& heads, const CompositionOptions& opti
 class TileSums {
  public:
   TileSums(const CompositionHeads& heads, const CompositionOptions& options, Job& job)
-      : heads_(heads), plan_(planTiles(heads, options)), sets_(setsOf(options)), sums_(heads.layers(), heads.heads(), sets_), job_(job) {
+      : heads_(heads),
+        plan_(planTiles(heads, options)),
+        sets_(setsOf(options)),
+        sums_(heads.layers(), heads.heads(), sets_),
+        backend_(options.backend && options.backend->supports(Op::PairSums) ? options.backend.get() : nullptr),
+        job_(job),
+        pairs_(pairPlan()) {
     for (int64_t draw = 0; draw + 1 < sets_; ++draw) {
       Order order(static_cast<size_t>(heads.width()));
       std::iota(order.begin(), order.end(), 0);
@@ -174,90 +147,43 @@ class TileSums {
   }
 
  private:
-  /// What one tile needs, kept from tile to tile: fresh pages cost as much as the products.
-  struct Buffers {
-    Matrix writers, readers;  // [slots, area], packed at the front
-    Matrix part;              // [earlier heads, readers of a group]
-  };
-  struct Borrowed {
-    Borrowed(TileSums& o, int64_t writers, int64_t readers) : owner(o) {
-      {
-        std::lock_guard lock(owner.mutex_);
-        if (!owner.spare_.empty()) {
-          buffers = std::move(owner.spare_.back());
-          owner.spare_.pop_back();
-        }
-      }
-      if (buffers) return;
-      const int64_t area = owner.plan_.side * owner.plan_.side, H = owner.heads_.heads();
-      buffers = std::make_unique<Buffers>(
-          Buffers{Matrix(writers, area), Matrix(readers, area), Matrix(H * owner.heads_.layers(), owner.group() * kKinds * H)});
-    }
-    ~Borrowed() {
-      std::lock_guard lock(owner.mutex_);
-      owner.spare_.push_back(std::move(buffers));
-    }
-    Borrowed(const Borrowed&) = delete;
-    Borrowed& operator=(const Borrowed&) = delete;
-    TileSums& owner;
-    std::unique_ptr<Buffers> buffers;
-  };
-
   /// Later layers in groups, so that the products are wide enough.
   int64_t group() const { return std::max<int64_t>(1, 96 / (kKinds * heads_.heads())); }
 
-  /// All tiles between two strips; the upper triangle where they are one.
-  void pair(const StripSet& a, const StripSet& b) {
-    struct Tile {
-      int64_t row, col;
-    };
-    std::vector<Tile> tiles;
-    for (int64_t r = 0; r < a.width; r += plan_.side) {
-      for (int64_t c = &a == &b ? r : 0; c < b.width; c += plan_.side) tiles.push_back({r, c});
+  /// A group sees every layer before its last.
+  PairPlan pairPlan() {
+    PairPlan plan;
+    plan.side = plan_.side;
+    const int64_t H = heads_.heads(), L = heads_.layers();
+    for (int64_t first = 1; first < L; first += group()) {
+      const int64_t last = std::min(first + group(), L);
+      for (int64_t set = 0; set < sets_; ++set)
+        plan.groups.push_back({set * (L - 1) * H, (last - 1) * H, (first - 1) * kKinds * H, (last - first) * kKinds * H});
     }
-    parallelFor(
-        static_cast<int64_t>(tiles.size()),
-        [&](int64_t i) {
-          const auto [row, col] = tiles[static_cast<size_t>(i)];
-          tile(a, b, row, col);
-        },
-        &job_);
+    plan.progress = [this](double area) {
+      doneArea_ += area;
+      const double d = static_cast<double>(heads_.width());
+      job_.report(0.1 + 0.9 * doneArea_ / (d * d), "pairs of heads");
+    };
+    return plan;
   }
 
-  void tile(const StripSet& a, const StripSet& b, int64_t row, int64_t col) {
-    const int64_t rows = std::min(plan_.side, a.width - row), cols = std::min(plan_.side, b.width - col), area = rows * cols;
-    const double weight = &a == &b && row == col ? 1.0 : 2.0;
-    const Borrowed tiles(*this, static_cast<int64_t>(a.writers.size()), static_cast<int64_t>(a.readers.size()));
-    Matrix &writers = tiles.buffers->writers, &readers = tiles.buffers->readers;
-    formTiles(a.writers, b.writers, row, rows, a.width, col, cols, b.width, writers, job_);
-    formTiles(a.readers, b.readers, row, rows, a.width, col, cols, b.width, readers, job_);
-    const int64_t H = heads_.heads(), L = heads_.layers();
-    for (int64_t first = 1; first < L; first += group()) {  // a group sees every layer before its last
-      const int64_t last = std::min(first + group(), L), reader = (first - 1) * kKinds * H, count = (last - first) * kKinds * H;
-      for (int64_t set = 0; set < sets_; ++set) {
-        job_.checkpoint();
-        const int64_t writer = set * (L - 1) * H, earlier = (last - 1) * H;
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<int>(earlier), static_cast<int>(count), static_cast<int>(area),
-                    1.0F, writers.data() + writer * area, static_cast<int>(area), readers.data() + reader * area, static_cast<int>(area),
-                    0.0F, tiles.buffers->part.data(), static_cast<int>(count));
-        std::lock_guard lock(mutex_);
-        sums_.add(writer, earlier, reader, count, tiles.buffers->part, weight);
-      }
+  void pair(const StripSet& a, const StripSet& b) {
+    if (backend_ != nullptr) {
+      backend_->addPairSums(a.thin, b.thin, pairs_, sums_.all(), job_);
+    } else {
+      addPairSums(a.thin, b.thin, pairs_, sums_.all(), job_);
     }
-    std::lock_guard lock(mutex_);
-    doneArea_ += weight * static_cast<double>(area);
-    const double d = static_cast<double>(heads_.width());
-    job_.report(0.1 + 0.9 * doneArea_ / (d * d), "pairs of heads");
   }
 
   const CompositionHeads& heads_;
   TilePlan plan_;
   int64_t sets_;
   PairSums sums_;
+  Backend* backend_;  // where the sums are taken; null: here
   Job& job_;
   std::vector<Order> orders_;
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Buffers>> spare_;
+  PairPlan pairs_;
   double doneArea_ = 0;
 };
 

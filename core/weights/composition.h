@@ -12,12 +12,15 @@
 // query, key or value reads, k the smaller rank.
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "core/weights/composition_heads.h"
 
 namespace headscope::core {
+
+class Backend;
 
 struct CompositionOptions {
   Fold fold = Fold::On;
@@ -27,6 +30,7 @@ struct CompositionOptions {
   uint64_t seed = 1;            // of the first permutation
   std::vector<int64_t> layers;  // compose these only, ascending; empty: all
   uint64_t memoryBytes = uint64_t{1600} << 20;
+  std::shared_ptr<Backend> backend;  // takes over what it supports; null: all here
 };
 
 struct Composition {

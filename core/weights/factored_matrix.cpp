@@ -10,7 +10,6 @@ namespace headscope::core {
 namespace {
 
 constexpr double kEps = std::numeric_limits<double>::epsilon();
-constexpr double kGramError = 8 * kEps;  // of the squared norm: what accumulating and factoring a Gram matrix leaves
 
 Spectrum notFinite(int64_t count) {
   Spectrum s;
@@ -47,11 +46,7 @@ double largestEigenvalue(const DoubleMatrix& g) {
 }
 
 /// Error of values that were taken as roots of a squared matrix's eigenvalues.
-double squaringNoise(const std::vector<double>& sigma) {
-  const double largest = sigma.empty() ? 0 : sigma.front(), smallest = sigma.empty() ? 0 : sigma.back();
-  const double error = kGramError * largest * largest;
-  return error > 0 ? std::min(std::sqrt(error), smallest > 0 ? error / smallest : std::sqrt(error)) : 0;
-}
+double squaringNoise(const std::vector<double>& sigma) { return sigma.empty() ? 0 : factorNoise(sigma.front(), sigma.back()); }
 
 Spectrum fromCore(const DoubleMatrix& core, int64_t count) {
   Spectrum s;
@@ -113,9 +108,7 @@ Spectrum fusedSpectrum(const FactorCore& left, const FactorCore& right, const Do
     squaring = squaringNoise(s.sigma);
   }
   s.route = SpectrumRoute::Gram;
-  const double relative = kGramError * (left.condition * left.condition + right.condition * right.condition);
-  const double absolute = 2 * std::sqrt(kGramError) * left.norm * right.norm;
-  s.noise = std::min(relative * s.largest(), absolute) + 4 * kEps * left.norm * right.norm + squaring;
+  s.noise = fusedNoise(s.largest(), left.condition, right.condition, left.norm, right.norm) + squaring;
   return s;
 }
 

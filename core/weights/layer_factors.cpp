@@ -98,7 +98,7 @@ std::vector<MatrixPlan> matrixPlans(const ModelSpec& spec, const std::vector<int
 }
 
 LayerFactors::LayerFactors(const Model& model, int64_t layer, Fold fold, MlaSplit split, const std::vector<MatrixPlan>& plans, bool isExact,
-                           const Job& job, const LayerInput* input, bool keepsRows)
+                           const Job& job, const LayerInput* input, bool keepsRows, bool withCores)
     : hasRows_(keepsRows || isExact || input != nullptr || model.spec().mla.has_value()),
       weights_(hasRows_ ? headWeights(model, layer, fold, split, {}, &job) : headShapes(model, layer, fold)),
       rope_(model.spec().rope) {
@@ -119,7 +119,7 @@ LayerFactors::LayerFactors(const Model& model, int64_t layer, Fold fold, MlaSpli
     addStandard(attention, input);
   }
   for (auto it = sets_.begin(); it != sets_.end();) it = uses(plans, it->first) ? std::next(it) : sets_.erase(it);
-  if (!isExact) computeCores(job);
+  if (!isExact && withCores) computeCores(job);
 }
 
 void LayerFactors::addStreamed(const Model& model, const std::vector<MatrixPlan>& plans, const Job& job) {
@@ -277,12 +277,16 @@ Spectrum LayerFactors::exactSpectrum(const MatrixPlan& plan, int64_t head, const
   return householderSpectrum(left.exact(indexIn(left, head)), right.exact(indexIn(right, head)), middle);
 }
 
+std::string LayerFactors::note(const FactorSet& set, int64_t head) {
+  return set.module + ": NaN or infinite values" + (set.heads() > 1 ? " in head " + std::to_string(head) : "");
+}
+
 std::vector<std::string> LayerFactors::notes() const {
   std::set<std::string> found;
   for (const auto& [name, set] : sets_) {
     for (int64_t h = 0; h < static_cast<int64_t>(set.cores.size()); ++h) {
       if (set.cores[static_cast<size_t>(h)].isFinite) continue;
-      found.insert(set.module + ": NaN or infinite values" + (set.heads() > 1 ? " in head " + std::to_string(h) : ""));
+      found.insert(note(set, h));
     }
   }
   return {found.begin(), found.end()};

@@ -42,8 +42,9 @@ class LayerFactors {
   /// input: the reading factors seen through the input's covariance (F R^T in place of F); null: as they are.
   /// keepsRows false: where cores can be had from the stored numbers directly (standard attention, not exact, no input) nothing is
   /// decoded to float32; weights() then holds shapes only and exactSpectrum() is not to be asked (see hasRows()).
+  /// withCores false: no cores where rows are kept, the caller has them computed elsewhere.
   LayerFactors(const Model& model, int64_t layer, Fold fold, MlaSplit split, const std::vector<MatrixPlan>& plans, bool isExact,
-               const Job& job, const LayerInput* input = nullptr, bool keepsRows = true);
+               const Job& job, const LayerInput* input = nullptr, bool keepsRows = true, bool withCores = true);
 
   const HeadWeights& weights() const { return weights_; }
   bool hasRows() const { return hasRows_; }
@@ -57,8 +58,12 @@ class LayerFactors {
   /// Gram route, from cores. The caller escalates.
   Spectrum gramSpectrum(const MatrixPlan& plan, int64_t head, const DoubleMatrix* middle) const;
   Spectrum exactSpectrum(const MatrixPlan& plan, int64_t head, const DoubleMatrix* middle) const;
-  /// NaN and infinite factors by stored name and head.
+  /// All sets by name.
+  const std::map<std::string, FactorSet>& sets() const { return sets_; }
+  /// NaN and infinite factors by stored name and head; from cores.
   std::vector<std::string> notes() const;
+  /// What is said of a head whose factor is not finite.
+  static std::string note(const FactorSet& set, int64_t head);
 
  private:
   void addStandard(const AttentionWeights& attention, const LayerInput* input);

@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 
+#include "core/backend/backend.h"
 #include "core/base/error.h"
 #include "core/base/job.h"
 #include "core/base/parallel.h"
@@ -57,7 +60,7 @@ void checkNames(const ModelSpec& spec, const SpectraOptions& options) {
 }
 
 /// Transposed where it is taller than wide: the Gram matrix is of the short side.
-Spectrum wholeSpectrum(const Matrix& m, SpectrumRoute route, const Job& job) {
+Spectrum wholeSpectrum(const Matrix& m, SpectrumRoute route, Backend* backend, const Job& job) {
   Matrix turned;
   ConstMatrixView view = m;
   if (m.rows() > m.cols()) {
@@ -68,6 +71,13 @@ Spectrum wholeSpectrum(const Matrix& m, SpectrumRoute route, const Job& job) {
     view = turned;
   }
   if (route == SpectrumRoute::Householder) return householderSpectrum(view);
+  const bool isFinite = std::all_of(m.data(), m.data() + m.size(), [](float v) { return std::isfinite(v); });
+  if (backend != nullptr && backend->supports(Op::WholeSpectrum) && isFinite) {
+    Spectrum s;
+    s.sigma = backend->wholeSpectrum(view, job);
+    s.noise = factorNoise(s.largest(), s.sigma.empty() ? 0 : s.sigma.back());
+    return s;
+  }
   FactorCore core;
   core.width = view.cols;
   core.gram = gramTiled(view, &job);
@@ -132,13 +142,46 @@ std::vector<std::string> spectraNames(const ModelSpec& spec, const std::vector<i
 
 namespace {
 
+/// Gram spectra of every head of every plan on a backend, into out; returns notes on factors that are not finite.
+std::vector<std::string> spectraOn(Backend& backend, const LayerFactors& factors, const std::vector<MatrixPlan>& plans,
+                                   const std::vector<std::unique_ptr<const DoubleMatrix>>& middles, LayerSpectra& out, const Job& job) {
+  SpectraBatch batch;
+  std::map<std::string, int64_t> first;  // of a set's factors in the batch
+  for (const auto& [name, set] : factors.sets()) {
+    first[name] = static_cast<int64_t>(batch.factors.size());
+    for (const ConstMatrixView& rows : set.rows) batch.factors.push_back({rows, set.through.get()});
+  }
+  std::vector<Spectrum*> targets;
+  for (size_t m = 0; m < plans.size(); ++m) {
+    const MatrixPlan& plan = plans[m];
+    for (int64_t h = 0; h < factors.headsOf(plan); ++h) {
+      const int64_t right = plan.right.empty() ? -1 : first.at(plan.right) + factors.indexIn(factors.set(plan.right), h);
+      const int64_t left = plan.right.empty() ? h : factors.indexIn(factors.set(plan.left), h);
+      batch.products.push_back({first.at(plan.left) + left, right, middles[m].get()});
+      targets.push_back(&out.matrices[m].heads[static_cast<size_t>(h)]);
+    }
+  }
+  SpectraResult result = backend.spectra(batch, job);
+  for (size_t i = 0; i < targets.size(); ++i) *targets[i] = std::move(result.spectra[i]);
+  std::set<std::string> notes;
+  for (const auto& [name, set] : factors.sets()) {
+    for (int64_t h = 0; h < set.heads(); ++h) {
+      if (!result.isFinite[static_cast<size_t>(first.at(name) + h)]) notes.insert(LayerFactors::note(set, h));
+    }
+  }
+  return {notes.begin(), notes.end()};
+}
+
 LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOptions& options, const LayerInput* input, const Job& job) {
   checkNames(model.spec(), options);
   const auto plans =
       chosen<MatrixPlan>(matrixPlans(model.spec(), options.offsets), options.matrices, [](const MatrixPlan&) { return true; });
   const auto wholes = chosen<WholePlan>(wholePlans(model.spec()), options.matrices, [](const WholePlan& p) { return p.isDefault; });
   const bool isExact = options.route == SpectrumRoute::Householder;
-  const LayerFactors factors(model, layer, options.fold, options.split, plans, isExact, job, input, !wholes.empty());
+  Backend* backend = isExact ? nullptr : options.backend.get();
+  const bool isElsewhere = backend != nullptr && backend->supports(Op::Spectra);
+  const LayerFactors factors(model, layer, options.fold, options.split, plans, isExact, job, input, isElsewhere || !wholes.empty(),
+                             !isElsewhere);
 
   LayerSpectra out;
   out.layer = layer;
@@ -146,7 +189,7 @@ LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOpti
   std::vector<Piece> pieces;
   for (size_t i = 0; i < wholes.size(); ++i) pieces.push_back({plans.size() + i, 0});  // the longest pieces first
   for (const MatrixPlan& plan : plans) {
-    for (int64_t h = 0; h < factors.headsOf(plan); ++h) pieces.push_back({out.matrices.size(), h});
+    for (int64_t h = 0; !isElsewhere && h < factors.headsOf(plan); ++h) pieces.push_back({out.matrices.size(), h});
     out.matrices.push_back({plan.name, std::vector<Spectrum>(static_cast<size_t>(factors.headsOf(plan))), false, {}});
     middles.push_back(factors.middle(plan));
   }
@@ -162,7 +205,7 @@ LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOpti
         if (m >= plans.size()) {
           const WholePlan& whole = wholes[m - plans.size()];
           const HeadWeights& w = factors.weights();
-          target = wholeSpectrum(whole.latent != nullptr ? (*w.latent).*whole.latent : w.*whole.standard, options.route, job);
+          target = wholeSpectrum(whole.latent != nullptr ? (*w.latent).*whole.latent : w.*whole.standard, options.route, backend, job);
           out.matrices[m].tail = fitPowerLaw(target.sigma);
           return;
         }
@@ -173,6 +216,16 @@ LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOpti
         }
       },
       &job);
+
+  std::vector<std::string> notes;
+  if (isElsewhere) {
+    notes = spectraOn(*backend, factors, plans, middles, out, job);
+    for (size_t m = 0; m < plans.size(); ++m) {
+      for (size_t h = 0; h < out.matrices[m].heads.size(); ++h) {
+        if (needsHouseholder(out.matrices[m].heads[h], options.epsilons)) coarse.push_back({m, static_cast<int64_t>(h)});
+      }
+    }
+  }
 
   std::optional<LayerFactors> exactFactors;
   const bool needsRows = std::any_of(coarse.begin(), coarse.end(), [&](const Piece& p) {
@@ -189,7 +242,7 @@ LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOpti
       },
       &job);
 
-  out.notes = factors.notes();
+  out.notes = isElsewhere ? notes : factors.notes();
   for (const MatrixSpectra& m : out.matrices) {
     for (size_t h = 0; isExact && h < m.heads.size(); ++h) {
       if (!m.heads[h].isFinite) out.notes.push_back(m.name + ": NaN or infinite values in head " + std::to_string(h));

@@ -4,6 +4,7 @@
 // goes on. NaN and infinite weights mark their head and are named; the rest is computed.
 // Definitions: docs and golden README; routes and accuracy: factored_matrix.h.
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 
 namespace headscope::core {
 
+class Backend;
 class Job;
 struct LayerInput;
 
@@ -23,6 +25,7 @@ struct SpectraOptions {
   std::vector<int64_t> offsets;       // W_QK@n
   SpectrumRoute route = SpectrumRoute::Gram;
   std::vector<double> epsilons = {0.01, 0.001};  // effective ranks that must not depend on rounding
+  std::shared_ptr<Backend> backend;              // takes over what it supports of the Gram route; null: all here
 };
 
 struct MatrixSpectra {

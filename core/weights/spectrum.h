@@ -5,7 +5,10 @@
 // Sources: effective rank at an energy (shared-subspaces 2025), stable rank and entropy rank (Roy & Vetterli 2007),
 // participation ratio. A zero matrix has rank 0 by every measure; one with NaN or infinite entries has isFinite == false and
 // NaN measures.
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -30,6 +33,21 @@ struct Spectrum {
 int64_t effectiveRank(std::span<const double> sigma, double epsilon);
 /// True when values that are off by up to `noise` could give another effective rank.
 bool rankDependsOnNoise(const Spectrum& spectrum, double epsilon);
+
+/// Error bounds of the Gram route, for every implementation of it. kGramError: of the squared norm, what accumulating and
+/// factoring a Gram matrix in double leaves.
+inline constexpr double kGramError = 8 * std::numeric_limits<double>::epsilon();
+/// Of a factor's own values. shift: what was added to the Gram matrix's diagonal.
+inline double factorNoise(double largest, double smallest, double shift = 0) {
+  const double error = std::max(kGramError * largest * largest, shift);
+  return error > 0 ? std::min(std::sqrt(error), smallest > 0 ? error / smallest : std::sqrt(error)) : 0;
+}
+/// Of a product's: conditions and norms are those of the two factors.
+inline double fusedNoise(double largest, double leftCondition, double rightCondition, double leftNorm, double rightNorm) {
+  const double relative = kGramError * (leftCondition * leftCondition + rightCondition * rightCondition);
+  const double absolute = 2 * std::sqrt(kGramError) * leftNorm * rightNorm;
+  return std::min(absolute, relative * largest) + 4 * std::numeric_limits<double>::epsilon() * leftNorm * rightNorm;
+}
 
 struct RankMeasures {
   int64_t effectiveAt1Percent = 0, effectiveAt01Percent = 0;  // epsilon 0.01 and 0.001

@@ -110,4 +110,32 @@ inline const std::vector<RowsCase>& rowsCases() {
   return cases;
 }
 
+/// A product left^T M right of two factors, and each factor on its own.
+struct SpectraCase {
+  int64_t leftRank, leftWidth, rightRank, rightWidth;
+  double decades = 0;       // planted singular values from 1 to 10^-decades; 0: random numbers
+  bool hasThrough = false;  // the left factor is seen through a square matrix
+  bool hasMiddle = false;
+  bool dependentRows = false;  // the left factor has half its rank
+};
+
+inline const std::vector<SpectraCase>& spectraCases() {
+  static const std::vector<SpectraCase> cases = {
+      {1, 1, 1, 1},
+      {2, 3, 2, 5},
+      {5, 3, 5, 40},  // more rows than columns
+      {16, 96, 16, 96},
+      {33, 120, 33, 64},
+      {64, 768, 64, 768},
+      {24, 40, 12, 80, 0, false, true},
+      {12, 40, 24, 80, 0, false, true},
+      {32, 48, 32, 100, 0, true},
+      {24, 48, 24, 48, 8},
+      {16, 64, 16, 64, 0, false, false, true},
+      {128, 300, 128, 257},
+      {192, 400, 192, 200, 0, false, true},
+  };
+  return cases;
+}
+
 }  // namespace headscope::tests

@@ -477,7 +477,7 @@ std::vector<OpCheck> checkMaps(Backend& backend) {
 
 std::vector<OpCheck> checkAllOps(Backend& backend) {
   std::vector<OpCheck> all;
-  for (const auto checks : {checkRowOps, checkLinear, checkAttention, checkMaps}) {
+  for (const auto checks : {checkRowOps, checkLinear, checkAttention, checkMaps, checkWeights}) {
     for (OpCheck& check : checks(backend)) all.push_back(std::move(check));
   }
   return all;

@@ -23,6 +23,7 @@ std::vector<OpCheck> checkRowOps(core::Backend& backend);
 std::vector<OpCheck> checkLinear(core::Backend& backend);
 std::vector<OpCheck> checkAttention(core::Backend& backend);
 std::vector<OpCheck> checkMaps(core::Backend& backend);
+std::vector<OpCheck> checkWeights(core::Backend& backend);
 std::vector<OpCheck> checkAllOps(core::Backend& backend);
 
 }  // namespace headscope::tests

@@ -39,6 +39,12 @@ class CpuBackend : public Backend {
                         std::span<const double> shares, Job& job) override;
   LogitSummary logitSummary(const Tensor& x, const Linear& unembedding, double softcap, std::span<const int32_t> targets,
                             Job& job) override;
+
+  SpectraResult spectra(const SpectraBatch& batch, const Job& job) override;
+  std::vector<DoubleMatrix> innerProducts(std::span<const FactorPair> pairs, const Job& job) override;
+  std::vector<SmallSvd> smallSvds(std::span<const DoubleMatrix> cores, bool withVectors, const Job& job) override;
+  std::vector<double> wholeSpectrum(ConstMatrixView rows, const Job& job) override;
+  void addPairSums(const PairStrip& a, const PairStrip& b, const PairPlan& plan, std::span<double> sums, const Job& job) override;
 };
 
 }  // namespace headscope::core

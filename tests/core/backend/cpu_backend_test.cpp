@@ -46,6 +46,11 @@ TEST(CpuBackend, maps) {
   expectAllHold(checkMaps(backend));
 }
 
+TEST(CpuBackend, weights) {
+  CpuBackend backend;
+  expectAllHold(checkWeights(backend));
+}
+
 TEST(CpuBackend, exponentialIsAccurate) {
   double largest = 0;
   for (int i = -8650; i <= 8800; ++i) {
