@@ -7,6 +7,7 @@
 
 #include "core/attention/forward_parts.h"
 #include "core/attention/weight_stream.h"
+#include "core/backend/device_fault.h"
 #include "core/base/error.h"
 
 namespace headscope::core {
@@ -61,10 +62,12 @@ class ForwardPass {
     pass_.backend.keepWeights(trace_->model_);
     trace_->hidden_.push_back(embedPrompt(pass_));
     const WeightStream stream(pass_.model, layers_, options_.memoryBytes > 0 ? options_.memoryBytes : availableMemory());
+    if (layers_ > 0) expectLayer(0);
     for (int64_t l = 0; l < layers_; ++l) {
       pass_.job.report(static_cast<double>(l) / static_cast<double>(layers_), stream.stage(l));
       const LayerWeights weights = pass_.model.layer(l);
       runLayer(l, weights);
+      if (l + 1 < layers_) expectLayer(l + 1);  // while a device still computes this one
       stream.release(weights);
     }
     if (layers_ == pass_.spec.layers && pass_.spec.hasFinalNorm) {
@@ -114,6 +117,20 @@ class ForwardPass {
     }
     block(Into::Add, y);
     if (pass_.spec.normPlacement == NormPlacement::AfterSum) normInto(weights, y, y);
+  }
+
+  /// Names the next layer's weights in the order they are used; experts are left out, few of them are.
+  void expectLayer(int64_t l) {
+    if (!pass_.backend.fetchesWeights()) return;
+    const LayerWeights w = pass_.model.layer(l);
+    const AttentionWeights& a = w.attention;
+    std::vector<WeightView> views;
+    for (const Linear* linear :
+         {&a.query, &a.queryDown, &a.queryUp, &a.key, &a.value, &a.latentDown, &a.ropeKey, &a.keyUp, &a.valueUp, &a.output, &w.moe.router,
+          &w.moe.shared.gate, &w.moe.shared.up, &w.moe.shared.down, &w.mlp.gate, &w.mlp.up, &w.mlp.down}) {
+      if (!linear->empty()) views.push_back(linear->weight);
+    }
+    pass_.backend.expectWeights(views);
   }
 
   void runLayer(int64_t l, const LayerWeights& weights) {
@@ -167,6 +184,13 @@ class ForwardPass {
 
 std::shared_ptr<const Trace> runForward(std::shared_ptr<const Model> model, std::shared_ptr<const Prompt> prompt,
                                         std::shared_ptr<Backend> backend, const ForwardOptions& options, Job& job) {
+  try {
+    return ForwardPass(model, prompt, backend, options, job).run();
+  } catch (const DeviceFault& fault) {
+    // What the pass had computed is gone with the device; a guarded backend computes on the host from here on
+    if (!fault.isLost() || backend->name() != "cpu") throw;
+  }
+  job.report(0.0, "again on the CPU");
   return ForwardPass(std::move(model), std::move(prompt), std::move(backend), options, job).run();
 }
 

@@ -131,6 +131,10 @@ class Backend {
   Matrix download(const Tensor& from);
   /// Weights that come now are valid as long as `owner` lives.
   virtual void keepWeights(std::shared_ptr<const void> owner) { (void)owner; }
+  /// True where expectWeights() is worth the caller's while.
+  virtual bool fetchesWeights() const { return false; }
+  /// Weights that come soon, in this order: a device may fetch them while it computes.
+  virtual void expectWeights(std::span<const WeightView> weights) { (void)weights; }
 
   // Layers. x [N, in], out [N, out]; out may be x where an operation says "in place"
   /// out[n] = scale * table row ids[n]; ids are checked by the caller.

@@ -1,17 +1,35 @@
 // Which backend the program gets. Apart from backend.cpp so that a plug-in can link the interface without the CPU's code.
+#include "core/backend/open_backend.h"
 #include "core/backend/backend.h"
 #include "core/backend/cpu/cpu_backend.h"
 #include "core/backend/cuda_plugin.h"
+#include "core/backend/guarded_backend.h"
+#include "core/backend/self_test.h"
 #include "core/base/error.h"
 
 namespace headscope::core {
+
+PluginResult guarded(PluginResult loaded, const DiskCache& cache) {
+  if (loaded.backend == nullptr) return loaded;
+  const auto host = std::make_shared<CpuBackend>();
+  const SelfTest test = cachedSelfTest(*loaded.backend, *host, cache);
+  if (test.isLost) return {nullptr, "the card failed in its self-test: " + test.failures.back().what};
+  const auto backend = std::make_shared<GuardedBackend>(loaded.backend, host);
+  std::string failed;
+  for (const SelfTest::Failure& f : test.failures) {
+    backend->withdraw(f.op);
+    failed += (failed.empty() ? "" : ", ") + std::string(nameOf(f.op));
+  }
+  if (!failed.empty()) backend->setReason("failed the self-test, so the CPU computes: " + failed);
+  return {backend, {}};
+}
 
 std::shared_ptr<Backend> openBackend(const std::string& device, Precision precision) {
   if (device != "auto" && device != "cpu" && device != "cuda") {
     throw Error("unknown device \"" + device + "\"", "--device", "use auto, cpu or cuda");
   }
   PluginResult cuda;
-  if (device != "cpu") cuda = loadCudaBackend();
+  if (device != "cpu") cuda = guarded(loadCudaBackend(), DiskCache::ofUser());
   if (cuda.backend != nullptr) {
     cuda.backend->setPrecision(precision);
     return cuda.backend;

@@ -1,0 +1,315 @@
+#include "core/backend/self_test.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <sstream>
+
+#include "core/backend/device_fault.h"
+#include "core/weights/content_hash.h"
+
+namespace headscope::core {
+namespace {
+
+constexpr double kTolerance = 2e-5;
+constexpr double kInfinite = std::numeric_limits<double>::infinity();
+
+/// Numbers in [-1, 1), the same everywhere.
+Matrix numbers(int64_t rows, int64_t cols, uint32_t seed) {
+  Matrix m(rows, cols);
+  uint32_t state = seed * 747796405u + 2891336453u;
+  for (int64_t i = 0; i < m.size(); ++i) {
+    state = state * 1664525u + 1013904223u;
+    m.data()[i] = static_cast<float>(state >> 8) / 8388608.0f - 1.0f;
+  }
+  return m;
+}
+
+using Numbers = std::vector<double>;
+
+void append(Numbers& to, const Matrix& m) { to.insert(to.end(), m.data(), m.data() + m.size()); }
+template <class T>
+void append(Numbers& to, const std::vector<T>& v) {
+  to.insert(to.end(), v.begin(), v.end());
+}
+
+struct Case {
+  Op op;
+  std::function<Numbers(Backend&)> run;
+};
+
+WeightView viewOf(const Matrix& m) {
+  WeightView view;
+  view.data = reinterpret_cast<const std::byte*>(m.data());
+  view.storedRows = m.rows(), view.storedCols = m.cols();
+  view.outGroupSize = view.outGroupStride = m.rows();
+  view.inCount = m.cols();
+  return view;
+}
+
+/// What an operation that works in place makes of a matrix.
+std::function<Numbers(Backend&)> inPlace(int64_t rows, int64_t cols, std::function<void(Backend&, const Tensor&, Job&)> work) {
+  return [=](Backend& b) {
+    const Tensor x = b.upload(numbers(rows, cols, 1));
+    Job job;
+    work(b, x, job);
+    Numbers out;
+    append(out, b.download(x));
+    return out;
+  };
+}
+
+std::vector<Case> rowCases() {
+  std::vector<Case> cases;
+  cases.push_back({Op::Embed, inPlace(3, 20, [](Backend& b, const Tensor& x, Job& job) {
+                     const Matrix table = numbers(9, 20, 2);
+                     const int32_t ids[] = {8, 0, 3};
+                     b.embed(viewOf(table), ids, 1.5f, Into::Add, x, job);
+                   })});
+  cases.push_back({Op::Linear, inPlace(5, 33, [](Backend& b, const Tensor& x, Job& job) {
+                     const Matrix w = numbers(33, 70, 3);
+                     auto change = std::make_shared<LinearChange>();
+                     change->terms.push_back({numbers(2, 70, 4), numbers(33, 2, 5)});
+                     Linear linear;
+                     linear.weight = viewOf(w), linear.bias.assign(33, 0.25f), linear.change = change;
+                     b.linear(b.upload(numbers(5, 70, 6)), linear, Into::Add, x, job);
+                   })});
+  for (const NormKind kind : {NormKind::RmsNorm, NormKind::LayerNorm}) {
+    cases.push_back({Op::Norm, inPlace(4, 66, [kind](Backend& b, const Tensor& x, Job& job) {
+                       NormWeights w;
+                       w.gain.assign(33, 1.25f), w.bias.assign(33, 0.5f);
+                       b.norm(x, {kind, 1e-5, 2}, w, x, job);
+                     })});
+  }
+  cases.push_back({Op::Rope, inPlace(7, 24, [](Backend& b, const Tensor& x, Job& job) {
+                     RopeSpec spec;
+                     spec.dims = 8, spec.frequencies = {1.0, 0.1, 0.01, 0.001};
+                     b.rope(x, {2, 12, 3, 40, false}, spec, job);
+                   })});
+  for (const Activation kind : {Activation::GeluErf, Activation::GeluTanh, Activation::GeluQuick, Activation::Silu, Activation::Relu,
+                                Activation::ReluSquared, Activation::Tanh, Activation::Sigmoid}) {
+    cases.push_back({Op::Activate, inPlace(3, 50, [kind](Backend& b, const Tensor& x, Job& job) { b.activate(x, kind, job); })});
+  }
+  cases.push_back({Op::Gate, inPlace(3, 50, [](Backend& b, const Tensor& x, Job& job) {
+                     b.gate(x, b.upload(numbers(3, 50, 7)), Activation::Silu, job);
+                   })});
+  cases.push_back({Op::Add, inPlace(3, 50, [](Backend& b, const Tensor& x, Job& job) { b.add(x, b.upload(numbers(3, 50, 8)), job); })});
+  cases.push_back({Op::Scale, inPlace(3, 50, [](Backend& b, const Tensor& x, Job& job) { b.scale(x, 0.3f, job); })});
+  cases.push_back({Op::Softcap, inPlace(3, 50, [](Backend& b, const Tensor& x, Job& job) { b.softcap(x, 0.7f, job); })});
+  cases.push_back({Op::CopyHeads, inPlace(3, 30, [](Backend& b, const Tensor& x, Job& job) {
+                     b.copyHeads(b.upload(numbers(3, 8, 9)), 2, x, 5, 1, job);
+                   })});
+  cases.push_back({Op::GatherRows, inPlace(2, 50, [](Backend& b, const Tensor& x, Job& job) {
+                     const int32_t rows[] = {5, 1};
+                     b.gatherRows(b.upload(numbers(6, 50, 10)), rows, x, job);
+                   })});
+  cases.push_back({Op::ScatterRows, inPlace(6, 50, [](Backend& b, const Tensor& x, Job& job) {
+                     const int32_t rows[] = {5, 1};
+                     const float weights[] = {0.5f, 2.0f};
+                     b.scatterRows(b.upload(numbers(2, 50, 11)), rows, weights, x, job);
+                   })});
+  cases.push_back({Op::RowNorms, [](Backend& b) {
+                     Job job;
+                     Numbers out;
+                     append(out, b.rowNorms(b.upload(numbers(4, 99, 12)), job));
+                     return out;
+                   }});
+  return cases;
+}
+
+/// One causal layer of two head groups, long enough for windows to hide whole blocks.
+struct Layer {
+  explicit Layer(Backend& b, int64_t window)
+      : input{b.upload(numbers(300, 4 * 24, 21)),
+              b.upload(numbers(300, 2 * 24, 22)),
+              b.upload(numbers(300, 2 * 16, 23)),
+              {4, 2, 24, 16, 0.5, 10.0, window, true}},
+        out(b.allocate(300, 4 * 16)),
+        rows(b.attention(input, out, job)) {}
+  Job job;
+  AttentionInput input;
+  Tensor out;
+  AttentionStatistics rows;
+};
+
+std::vector<Case> attentionCases() {
+  std::vector<Case> cases;
+  for (const int64_t window : {0, 20}) {
+    cases.push_back({Op::Attention, [window](Backend& b) {
+                       const Layer l(b, window);
+                       Numbers out;
+                       for (const Tensor& t : {l.out, l.rows.max, l.rows.logSumExp, l.rows.entropy}) append(out, b.download(t));
+                       return out;
+                     }});
+    cases.push_back({Op::MapTile, [window](Backend& b) {
+                       Layer l(b, window);
+                       Numbers out;
+                       append(out, b.mapTile(l.input, l.rows, 3, {0, 7, 40, 11, 60, Pooling::Max}, l.job));
+                       append(out, b.mapTile(l.input, l.rows, 1, {4, 0, 19, 0, 19, Pooling::Mean}, l.job));
+                       return out;
+                     }});
+  }
+  cases.push_back({Op::ColumnMass, [](Backend& b) {
+                     Layer l(b, 0);
+                     Numbers out;
+                     append(out, b.columnMass(l.input, l.rows, 2, l.job));
+                     return out;
+                   }});
+  cases.push_back({Op::PatternSums, [](Backend& b) {
+                     Layer l(b, 0);
+                     RowPattern pattern;
+                     pattern.firstRow = 290;
+                     for (int32_t i = 0; i <= 10; ++i) pattern.starts.push_back(2 * i);
+                     for (int32_t i = 0; i < 10; ++i) pattern.cols.push_back(i), pattern.cols.push_back(280 + i);
+                     Numbers out;
+                     append(out, b.patternSums(l.input, l.rows, pattern, l.job));
+                     return out;
+                   }});
+  cases.push_back({Op::KeysNeeded, [](Backend& b) {
+                     Layer l(b, 0);
+                     const double shares[] = {0.5, 0.95};
+                     // Counts may differ by one on a threshold: their means are compared
+                     Numbers out;
+                     const Matrix plain = b.keysNeeded(l.input, l.rows, nullptr, shares, l.job).plain;
+                     for (int64_t r = 0; r < plain.rows(); ++r) {
+                       double sum = 0;
+                       for (int64_t c = 0; c < plain.cols(); ++c) sum += plain(r, c);
+                       out.push_back(std::round(sum / 300));
+                     }
+                     return out;
+                   }});
+  cases.push_back({Op::LogitSummary, [](Backend& b) {
+                     const Matrix w = numbers(500, 32, 31);
+                     Linear linear;
+                     linear.weight = viewOf(w);
+                     const int32_t targets[] = {499, 0, 77};
+                     Job job;
+                     const LogitSummary s = b.logitSummary(b.upload(numbers(3, 32, 32)), linear, 4.0, targets, job);
+                     Numbers out;
+                     append(out, s.logSumExp);
+                     append(out, s.target);
+                     return out;
+                   }});
+  return cases;
+}
+
+std::vector<Case> weightCases() {
+  std::vector<Case> cases;
+  cases.push_back({Op::Spectra, [](Backend& b) {
+                     const Matrix left = numbers(16, 60, 41), right = numbers(16, 50, 42);
+                     SpectraBatch batch;
+                     batch.factors = {{left, nullptr}, {right, nullptr}};
+                     batch.products = {{0, 1, nullptr}, {0, -1, nullptr}};
+                     Numbers out;
+                     for (const Spectrum& s : b.spectra(batch, Job()).spectra) append(out, s.sigma);
+                     return out;
+                   }});
+  cases.push_back({Op::InnerProducts, [](Backend& b) {
+                     const Matrix left = numbers(16, 600, 43), right = numbers(12, 600, 44);
+                     const FactorPair pairs[] = {{left, left}, {left, right}};
+                     Numbers out;
+                     for (const DoubleMatrix& m : b.innerProducts(pairs, Job())) append(out, m.values);
+                     return out;
+                   }});
+  cases.push_back({Op::SmallSvds, [](Backend& b) {
+                     const Matrix m = numbers(20, 20, 45);
+                     DoubleMatrix wide(20, 20);
+                     for (int64_t i = 0; i < 400; ++i) wide.data()[i] = m.data()[i];
+                     Numbers out;
+                     append(out, b.smallSvds({&wide, 1}, false, Job())[0].sigma);
+                     return out;
+                   }});
+  cases.push_back({Op::WholeSpectrum, [](Backend& b) {
+                     Numbers out;
+                     append(out, b.wholeSpectrum(numbers(40, 90, 46), Job()));
+                     return out;
+                   }});
+  cases.push_back({Op::PairSums, [](Backend& b) {
+                     const Matrix w = numbers(6, 70, 47), r = numbers(9, 70, 48);
+                     const PairStrip strip{70, 70, {{w.data(), 2}, {w.row(2), 4}}, {{r.data(), 5}, {r.row(5), 4}}};
+                     PairPlan plan;
+                     plan.side = 32, plan.groups = {{0, 2, 0, 2}};
+                     Numbers sums(4, 0.0);
+                     b.addPairSums(strip, strip, plan, sums, Job());
+                     return sums;
+                   }});
+  return cases;
+}
+
+double differenceOf(const Numbers& got, const Numbers& expected) {
+  if (got.size() != expected.size()) return kInfinite;
+  double largest = 0, difference = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    largest = std::max(largest, std::abs(expected[i]));
+    const double d = std::abs(got[i] - expected[i]);
+    if (!std::isfinite(d)) return kInfinite;
+    difference = std::max(difference, d);
+  }
+  return largest > 0 ? difference / largest : difference;
+}
+
+/// "ok" or the failed operations' numbers: what the cache holds.
+std::string packed(const SelfTest& test) {
+  std::string text = "ok";
+  for (const SelfTest::Failure& f : test.failures) text += " " + std::to_string(static_cast<int>(f.op));
+  return text;
+}
+
+bool parse(const std::string& text, SelfTest& test) {
+  std::istringstream in(text);
+  std::string word;
+  if (!(in >> word) || word != "ok") return false;
+  int op = 0;
+  while (in >> op) {
+    if (op < 0 || op >= kOpCount) return false;
+    test.failures.push_back({static_cast<Op>(op), kInfinite, "failed when this card was first used"});
+  }
+  return in.eof();
+}
+
+}  // namespace
+
+SelfTest runSelfTest(Backend& device, Backend& host) {
+  SelfTest test;
+  const auto failed = [&](Op op, double difference, const std::string& what) {
+    const auto isSame = [&](const SelfTest::Failure& f) { return f.op == op; };
+    if (std::none_of(test.failures.begin(), test.failures.end(), isSame)) test.failures.push_back({op, difference, what});
+  };
+  for (const auto& cases : {rowCases(), attentionCases(), weightCases()}) {
+    for (const Case& c : cases) {
+      if (!device.supports(c.op)) continue;
+      try {
+        const double difference = differenceOf(c.run(device), c.run(host));
+        if (difference > kTolerance) failed(c.op, difference, "");
+      } catch (const DeviceFault& fault) {
+        failed(c.op, kInfinite, fault.what());
+        test.isLost = test.isLost || fault.isLost();
+        if (test.isLost) return test;
+      } catch (const Error& error) {
+        failed(c.op, kInfinite, error.what());
+      }
+    }
+  }
+  return test;
+}
+
+SelfTest cachedSelfTest(Backend& device, Backend& host, const DiskCache& cache) {
+  ContentHash hash;
+  hash.add(std::string_view("self-test 1"));
+  hash.add(std::string_view(device.identity()));
+  const std::string key = hash.text();
+  if (cache.isOn()) {
+    SelfTest kept;
+    const auto text = cache.read(key);
+    if (text && parse(*text, kept)) {
+      kept.isFromCache = true;
+      return kept;
+    }
+  }
+  const SelfTest test = runSelfTest(device, host);
+  if (cache.isOn() && !test.isLost) cache.write(key, packed(test));
+  return test;
+}
+
+}  // namespace headscope::core

@@ -1,0 +1,29 @@
+#pragma once
+// Self-test: every operation of a device's backend once on small numbers, against the host's. Run when a card is first used; what
+// it found is kept by card, driver and plug-in (Backend::identity), so that later starts read one small file. Takes well under a
+// second; products at a lower precision are not tested here, they differ by intention.
+#include <string>
+#include <vector>
+
+#include "core/backend/backend.h"
+#include "core/weights/disk_cache.h"
+
+namespace headscope::core {
+
+struct SelfTest {
+  struct Failure {
+    Op op;
+    double difference = 0;  // largest, as a share of the largest number; infinite: not finite or thrown
+    std::string what;       // the error's words, or ""
+  };
+  std::vector<Failure> failures;
+  bool isFromCache = false;
+  bool isLost = false;  // the device was lost on the way
+};
+
+/// Compares all operations that `device` supports with `host`'s.
+SelfTest runSelfTest(Backend& device, Backend& host);
+/// The same, from the cache where it was run before.
+SelfTest cachedSelfTest(Backend& device, Backend& host, const DiskCache& cache);
+
+}  // namespace headscope::core
