@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "gpu/arithmetic/map_cells.h"
 #include "gpu/cuda_backend.h"
 
 namespace headscope::gpu {
@@ -11,30 +12,95 @@ namespace {
 /// Bytes of scores held at once.
 constexpr int64_t kScoreBytes = int64_t{512} << 20;
 constexpr int64_t kBlockRows = 256;
-
-struct Pointers {
-  std::vector<const float*> left, right;
-  std::vector<float*> out;
-};
+constexpr int64_t kTileRows = 1024;
 
 }  // namespace
 
 void CudaBackend::scores(const core::AttentionInput& input, int64_t firstHead, const ScoreBlock& block) {
   const core::AttentionRule& rule = input.rule;
-  Pointers p;
-  for (int64_t h = 0; h < block.heads; ++h) {
-    const int64_t head = firstHead + h;
-    p.left.push_back(deviceData(input.key) + block.firstKey * input.key.stride + rule.kvHeadOf(head) * rule.keyWidth);
-    p.right.push_back(deviceData(input.query) + block.firstRow * input.query.stride + head * rule.keyWidth);
-    p.out.push_back(block.scores + h * block.rows * block.keys);
-  }
-  const DeviceArray<const float*> left(std::span<const float*const>(p.left), stream_),
-      right(std::span<const float*const>(p.right), stream_);
-  const DeviceArray<float*> out(std::span<float* const>(p.out), stream_);
+  const int64_t width = rule.keyWidth, firstGroup = rule.kvHeadOf(firstHead),
+                groups = rule.kvHeadOf(firstHead + block.heads - 1) - firstGroup + 1;
+  const float* keys = deviceData(input.key) + block.firstKey * input.key.stride + firstGroup * width;
+  const float* queries = deviceData(input.query) + block.firstRow * input.query.stride + firstHead * width;
+  std::vector<float*> to;
+  for (int64_t h = 0; h < block.heads; ++h) to.push_back(block.scores + h * block.rows * block.keys);
+  const DeviceArray<float*> out(std::span<float* const>(to), *pipe_);
   const float one = 1.0f, zero = 0.0f;
-  check(cublasSgemmBatched_64(blas_, CUBLAS_OP_T, CUBLAS_OP_N, block.keys, block.rows, rule.keyWidth, &one, left.data(), input.key.stride,
+  if (precision_ == core::Precision::Bf16) {
+    const DeviceArray<uint16_t> k(block.keys * groups * width, stream()), q(block.rows * block.heads * width, stream());
+    toBf16({const_cast<float*>(keys), block.keys, groups * width, input.key.stride}, k.data(), stream());
+    toBf16({const_cast<float*>(queries), block.rows, block.heads * width, input.query.stride}, q.data(), stream());
+    std::vector<const void*> a, b;
+    for (int64_t h = 0; h < block.heads; ++h) {
+      a.push_back(k.data() + (rule.kvHeadOf(firstHead + h) - firstGroup) * width);
+      b.push_back(q.data() + h * width);
+    }
+    const DeviceArray<const void*> left(std::span<const void*const>(a), *pipe_), right(std::span<const void*const>(b), *pipe_);
+    check(cublasGemmBatchedEx_64(blas(), CUBLAS_OP_T, CUBLAS_OP_N, block.keys, block.rows, width, &one, left.data(), CUDA_R_16BF,
+                                 groups * width, right.data(), CUDA_R_16BF, block.heads * width, &zero,
+                                 reinterpret_cast<void* const*>(out.data()), CUDA_R_32F, block.keys, block.heads, CUBLAS_COMPUTE_32F,
+                                 CUBLAS_GEMM_DEFAULT),
+          "attention scores in bf16");
+    return;
+  }
+  std::vector<const float*> a, b;
+  for (int64_t h = 0; h < block.heads; ++h) {
+    a.push_back(keys + (rule.kvHeadOf(firstHead + h) - firstGroup) * width);
+    b.push_back(queries + h * width);
+  }
+  const DeviceArray<const float*> left(std::span<const float*const>(a), *pipe_), right(std::span<const float*const>(b), *pipe_);
+  check(cublasSgemmBatched_64(blas(), CUBLAS_OP_T, CUBLAS_OP_N, block.keys, block.rows, width, &one, left.data(), input.key.stride,
                               right.data(), input.query.stride, &zero, out.data(), block.keys, block.heads),
         "attention scores");
+}
+
+void CudaBackend::weightedValues(const core::AttentionInput& input, const ScoreBlock& block, const core::Tensor& out) {
+  const core::AttentionRule& rule = input.rule;
+  const int64_t width = rule.valueWidth;
+  const float* values = deviceData(input.value) + block.firstKey * input.value.stride;
+  std::vector<float*> to;
+  for (int64_t h = 0; h < rule.heads; ++h) to.push_back(deviceData(out) + block.firstRow * out.stride + h * width);
+  const DeviceArray<float*> target(std::span<float* const>(to), *pipe_);
+  const float one = 1.0f, zero = 0.0f;
+  if (precision_ == core::Precision::Bf16) {
+    const DeviceArray<uint16_t> v(block.keys * rule.kvHeads * width, stream()), w(rule.heads * block.rows * block.keys, stream());
+    toBf16({const_cast<float*>(values), block.keys, rule.kvHeads * width, input.value.stride}, v.data(), stream());
+    toBf16({block.scores, rule.heads * block.rows, block.keys, block.keys}, w.data(), stream());
+    std::vector<const void*> a, b;
+    for (int64_t h = 0; h < rule.heads; ++h) {
+      a.push_back(v.data() + rule.kvHeadOf(h) * width);
+      b.push_back(w.data() + h * block.rows * block.keys);
+    }
+    const DeviceArray<const void*> left(std::span<const void*const>(a), *pipe_), right(std::span<const void*const>(b), *pipe_);
+    check(cublasGemmBatchedEx_64(blas(), CUBLAS_OP_N, CUBLAS_OP_N, width, block.rows, block.keys, &one, left.data(), CUDA_R_16BF,
+                                 rule.kvHeads * width, right.data(), CUDA_R_16BF, block.keys, &zero,
+                                 reinterpret_cast<void* const*>(target.data()), CUDA_R_32F, out.stride, rule.heads, CUBLAS_COMPUTE_32F,
+                                 CUBLAS_GEMM_DEFAULT),
+          "attention output in bf16");
+    return;
+  }
+  std::vector<const float*> a, b;
+  for (int64_t h = 0; h < rule.heads; ++h) {
+    a.push_back(values + rule.kvHeadOf(h) * width);
+    b.push_back(block.scores + h * block.rows * block.keys);
+  }
+  const DeviceArray<const float*> left(std::span<const float*const>(a), *pipe_), right(std::span<const float*const>(b), *pipe_);
+  check(cublasSgemmBatched_64(blas(), CUBLAS_OP_N, CUBLAS_OP_N, width, block.rows, block.keys, &one, left.data(), input.value.stride,
+                              right.data(), block.keys, &zero, target.data(), out.stride, rule.heads),
+        "attention output");
+}
+
+ScoreBlock CudaBackend::blockOf(const core::AttentionInput& input, int64_t heads, int64_t firstRow, int64_t rows, float* scores) {
+  const core::AttentionRule& rule = input.rule;
+  ScoreBlock block{};
+  block.scores = scores;
+  block.heads = heads, block.firstRow = firstRow, block.rows = rows;
+  block.firstKey = rule.firstKey(firstRow);
+  block.keys = rule.endKey(firstRow + rows - 1, input.count()) - block.firstKey;
+  block.count = input.count();
+  block.scale = static_cast<float>(rule.scale), block.softcap = static_cast<float>(rule.softcap);
+  block.window = rule.window, block.isCausal = rule.isCausal;
+  return block;
 }
 
 void CudaBackend::forEachBlock(const core::AttentionInput& input, int64_t heads, int64_t firstRow, int64_t rows, const core::Job& job,
@@ -43,18 +109,10 @@ void CudaBackend::forEachBlock(const core::AttentionInput& input, int64_t heads,
   const int64_t count = input.count();
   const int64_t widest = rule.window > 0 ? std::min(count, 2 * rule.window + kBlockRows) : count;
   const int64_t step = std::clamp<int64_t>(kScoreBytes / std::max<int64_t>(1, heads * widest * 4), 1, kBlockRows);
-  const DeviceArray<float> buffer(heads * step * widest, stream_);
+  const DeviceArray<float> buffer(heads * step * widest, stream());
   for (int64_t first = firstRow; first < firstRow + rows; first += step) {
     job.checkpoint();
-    const int64_t last = std::min(first + step, firstRow + rows) - 1;
-    ScoreBlock block{};
-    block.scores = buffer.data();
-    block.heads = heads, block.firstRow = first, block.rows = last - first + 1;
-    block.firstKey = rule.firstKey(first);
-    block.keys = rule.endKey(last, count) - block.firstKey;
-    block.count = count;
-    block.scale = static_cast<float>(rule.scale), block.softcap = static_cast<float>(rule.softcap);
-    block.window = rule.window, block.isCausal = rule.isCausal;
+    ScoreBlock block = blockOf(input, heads, first, std::min(step, firstRow + rows - first), buffer.data());
     work(block);
   }
 }
@@ -67,20 +125,8 @@ core::AttentionStatistics CudaBackend::attention(const core::AttentionInput& inp
                                        allocate(rule.heads, count)};
   forEachBlock(input, rule.heads, 0, count, job, [&](ScoreBlock& block) {
     scores(input, 0, block);
-    softmaxRows(block, deviceData(rows.max), deviceData(rows.logSumExp), deviceData(rows.entropy), deviceData(rows.distance), stream_);
-    Pointers p;
-    for (int64_t h = 0; h < rule.heads; ++h) {
-      p.left.push_back(deviceData(input.value) + block.firstKey * input.value.stride + rule.kvHeadOf(h) * rule.valueWidth);
-      p.right.push_back(block.scores + h * block.rows * block.keys);
-      p.out.push_back(deviceData(out) + block.firstRow * out.stride + h * rule.valueWidth);
-    }
-    const DeviceArray<const float*> values(std::span<const float*const>(p.left), stream_),
-        weights(std::span<const float*const>(p.right), stream_);
-    const DeviceArray<float*> target(std::span<float* const>(p.out), stream_);
-    const float one = 1.0f, zero = 0.0f;
-    check(cublasSgemmBatched_64(blas_, CUBLAS_OP_N, CUBLAS_OP_N, rule.valueWidth, block.rows, block.keys, &one, values.data(),
-                                input.value.stride, weights.data(), block.keys, &zero, target.data(), out.stride, rule.heads),
-          "attention output");
+    softmaxRows(block, deviceData(rows.max), deviceData(rows.logSumExp), deviceData(rows.entropy), deviceData(rows.distance), stream());
+    weightedValues(input, block, out);
   });
   synchronise("attention");  // bounds how far a pass runs ahead, so that a cancelled job stops within a layer
   return rows;
@@ -90,27 +136,31 @@ core::Matrix CudaBackend::mapTile(const core::AttentionInput& input, const core:
                                   const core::TileRequest& request, core::Job& job) {
   const Lock lock = begin(job);
   const int64_t count = input.count(), side = int64_t{1} << request.level;
-  const int64_t firstKey = request.firstCol * side, keys = std::min(count, (request.firstCol + request.cols) * side) - firstKey;
+  const int64_t firstRow = request.firstRow * side, endRow = std::min(count, (request.firstRow + request.rows) * side);
+  const int64_t firstKey = request.firstCol * side, endKey = std::min(count, (request.firstCol + request.cols) * side);
   const core::Tensor cells = allocate(request.rows, request.cols);
-  const int64_t cellRowsAtOnce = std::max<int64_t>(1, kScoreBytes / std::max<int64_t>(1, keys * side * 4));
-  const int64_t widest = std::min(cellRowsAtOnce, request.rows) * side;
-  const DeviceArray<float> buffer(widest * keys, stream_);
-  for (int64_t first = 0; first < request.rows; first += cellRowsAtOnce) {
+  if (cells.empty()) return core::Matrix(request.rows, request.cols);
+  check(cudaMemsetAsync(deviceData(cells), 0, static_cast<size_t>(cells.size()) * sizeof(float), stream()), "clearing memory");
+  const CellGrid grid{deviceData(cells),
+                      request.level,
+                      request.firstRow,
+                      request.firstCol,
+                      request.rows,
+                      request.cols,
+                      request.pooling == core::Pooling::Mean};
+  const int64_t step = rowsAtOnce(kTileRows, endKey - firstKey, kScoreBytes / 4);
+  const DeviceArray<float> buffer(std::min(step, endRow - firstRow) * (endKey - firstKey), stream());
+  for (int64_t first = firstRow; first < endRow; first += step) {
     job.checkpoint();
-    const int64_t cellRows = std::min(cellRowsAtOnce, request.rows - first);
-    const core::AttentionRule& rule = input.rule;
-    ScoreBlock block{};
-    block.scores = buffer.data();
-    block.heads = 1, block.firstRow = (request.firstRow + first) * side;
-    block.rows = std::min(count, (request.firstRow + first + cellRows) * side) - block.firstRow;
-    block.firstKey = firstKey, block.keys = keys, block.count = count;
-    block.scale = static_cast<float>(rule.scale), block.softcap = static_cast<float>(rule.softcap);
-    block.window = rule.window, block.isCausal = rule.isCausal;
+    ScoreBlock block = blockOf(input, 1, first, std::min(step, endRow - first), buffer.data());
+    const KeyRange seen = tileKeys(firstKey, endKey, block.firstKey, block.firstKey + block.keys, request.level);
+    if (seen.begin == seen.end) continue;  // all masked
+    block.firstKey = seen.begin, block.keys = seen.end - seen.begin;
     scores(input, head, block);
-    weightsFromStatistics(block, deviceData(rows.logSumExp) + head * count, stream_);
-    poolWeights(block, request.level, request.pooling == core::Pooling::Mean, cellRows, request.cols,
-                deviceData(cells) + first * request.cols, stream_);
+    weightsFromStatistics(block, deviceData(rows.logSumExp) + head * count, stream());
+    poolWeights(block, grid, stream());
   }
+  if (grid.isMean) finishMeans(grid, count, stream());
   return download(cells);
 }
 
@@ -119,11 +169,11 @@ std::vector<float> CudaBackend::columnMass(const core::AttentionInput& input, co
   const Lock lock = begin(job);
   const int64_t count = input.count();
   const core::Tensor mass = allocate(1, count);
-  check(cudaMemsetAsync(deviceData(mass), 0, static_cast<size_t>(count) * sizeof(float), stream_), "clearing memory");
+  check(cudaMemsetAsync(deviceData(mass), 0, static_cast<size_t>(count) * sizeof(float), stream()), "clearing memory");
   forEachBlock(input, 1, 0, count, job, [&](ScoreBlock& block) {
     scores(input, head, block);
-    weightsFromStatistics(block, deviceData(rows.logSumExp) + head * count, stream_);
-    addColumnMass(block, deviceData(mass), stream_);
+    weightsFromStatistics(block, deviceData(rows.logSumExp) + head * count, stream());
+    addColumnMass(block, deviceData(mass), stream());
   });
   const core::Matrix host = download(mass);
   return {host.data(), host.data() + count};
@@ -134,10 +184,10 @@ core::Matrix CudaBackend::patternSums(const core::AttentionInput& input, const c
   const Lock lock = begin(job);
   const core::Tensor sums = allocate(input.rule.heads, pattern.rows());
   if (sums.empty()) return core::Matrix(sums.rows, sums.cols);
-  const DeviceArray<int64_t> starts(std::span<const int64_t>(pattern.starts), stream_);
-  const DeviceArray<int32_t> cols(std::span<const int32_t>(pattern.cols), stream_);
+  const DeviceArray<int64_t> starts(std::span<const int64_t>(pattern.starts), *pipe_);
+  const DeviceArray<int32_t> cols(std::span<const int32_t>(pattern.cols), *pipe_);
   gpu::patternSums(matrix(input.query), matrix(input.key), input.rule, input.count(), deviceData(rows.logSumExp), pattern.firstRow,
-                   pattern.rows(), starts.data(), cols.data(), deviceData(sums), stream_);
+                   pattern.rows(), starts.data(), cols.data(), precision_ == core::Precision::Bf16, deviceData(sums), stream());
   return download(sums);
 }
 
@@ -145,22 +195,22 @@ core::KeysNeeded CudaBackend::keysNeeded(const core::AttentionInput& input, cons
                                          const core::Matrix* keyWeights, std::span<const double> shares, core::Job& job) {
   const Lock lock = begin(job);
   const int64_t count = input.count(), heads = input.rule.heads, wanted = static_cast<int64_t>(shares.size());
-  const DeviceArray<double> thresholds(shares, stream_);
+  const DeviceArray<double> thresholds(shares, *pipe_);
   const core::Tensor plain = allocate(heads * wanted, count), weighted = allocate(keyWeights != nullptr ? heads * wanted : 0, count);
   const core::Tensor weights = keyWeights != nullptr ? upload(*keyWeights) : core::Tensor{};
   for (int64_t head = 0; head < heads; ++head) {
     forEachBlock(input, 1, 0, count, job, [&](ScoreBlock& block) {
       scores(input, head, block);
-      weightsFromStatistics(block, deviceData(rows.logSumExp) + head * count, stream_);
+      weightsFromStatistics(block, deviceData(rows.logSumExp) + head * count, stream());
       const DeviceMatrix found{block.scores, block.rows, block.keys, block.keys};
-      const DeviceArray<float> ordered(block.rows * block.keys, stream_);
+      const DeviceArray<float> ordered(block.rows * block.keys, stream());
       const DeviceMatrix sorted{ordered.data(), block.rows, block.keys, block.keys};
-      sortRowsDescending(found, sorted, stream_);
-      countKeys(sorted, thresholds.data(), wanted, true, deviceData(plain) + head * wanted * count + block.firstRow, count, stream_);
+      sortRowsDescending(found, sorted, stream());
+      countKeys(sorted, thresholds.data(), wanted, true, deviceData(plain) + head * wanted * count + block.firstRow, count, stream());
       if (keyWeights == nullptr) return;
-      scaleColumns(found, deviceData(weights) + head * count + block.firstKey, stream_);
-      sortRowsDescending(found, sorted, stream_);
-      countKeys(sorted, thresholds.data(), wanted, false, deviceData(weighted) + head * wanted * count + block.firstRow, count, stream_);
+      scaleColumns(found, deviceData(weights) + head * count + block.firstKey, stream());
+      sortRowsDescending(found, sorted, stream());
+      countKeys(sorted, thresholds.data(), wanted, false, deviceData(weighted) + head * wanted * count + block.firstRow, count, stream());
     });
   }
   return {download(plain), keyWeights != nullptr ? download(weighted) : core::Matrix{}};

@@ -1,10 +1,13 @@
 #pragma once
 // CudaBackend: core's Backend on one NVIDIA card. One stream, one lock: operations are queued in the order they are called and
-// run ahead of the caller; what returns numbers waits. Products by cuBLAS in float32 with TF32 off; weights stay as stored on the
-// card and are decoded in row tiles; scores exist one block of rows at a time.
+// run ahead of the caller; what returns numbers waits. Products by cuBLAS in float32 with TF32 off, unless setPrecision() asked
+// for less; weights stay as stored on the card and are decoded in row tiles; scores exist one block of rows at a time.
+// An operation that throws OutOfMemory has not changed its operands: scratch is taken before the first write.
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
+#include <cusolverDn.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -14,8 +17,14 @@
 #include "gpu/device/device_memory.h"
 #include "gpu/device/weight_cache.h"
 #include "gpu/kernels/kernels.h"
+#include "gpu/kernels/weight_kernels.h"
 
 namespace headscope::gpu {
+
+/// Of the whole stored tensor that a view is a part of.
+inline size_t storedBytes(const core::WeightView& view) {
+  return static_cast<size_t>(view.storedRows * view.storedCols) * core::sizeOf(view.dtype);
+}
 
 class CudaBackend : public core::Backend {
  public:
@@ -24,8 +33,11 @@ class CudaBackend : public core::Backend {
   ~CudaBackend() override;
 
   std::string name() const override { return "cuda"; }
-  std::string device() const override { return device_; }
+  std::string device() const override;
+  std::string identity() const override { return identity_; }
   bool supports(core::Op) const override { return true; }
+  core::Precision precision() const override { return precision_; }
+  void setPrecision(core::Precision precision) override;
 
   core::Tensor allocate(int64_t rows, int64_t cols) override;
   void write(core::ConstMatrixView from, const core::Tensor& to) override;
@@ -33,6 +45,8 @@ class CudaBackend : public core::Backend {
   void copy(const core::Tensor& from, const core::Tensor& to) override;
   const float* hostData(const core::Tensor&) const override { return nullptr; }
   void keepWeights(std::shared_ptr<const void> owner) override;
+  bool fetchesWeights() const override { return true; }
+  void expectWeights(std::span<const core::WeightView> weights) override;
 
   void embed(const core::WeightView& table, std::span<const int32_t> ids, float scale, core::Into into, const core::Tensor& out,
              core::Job& job) override;
@@ -64,6 +78,13 @@ class CudaBackend : public core::Backend {
   core::LogitSummary logitSummary(const core::Tensor& x, const core::Linear& unembedding, double softcap, std::span<const int32_t> targets,
                                   core::Job& job) override;
 
+  core::SpectraResult spectra(const core::SpectraBatch& batch, const core::Job& job) override;
+  std::vector<core::DoubleMatrix> innerProducts(std::span<const core::FactorPair> pairs, const core::Job& job) override;
+  std::vector<core::SmallSvd> smallSvds(std::span<const core::DoubleMatrix> cores, bool withVectors, const core::Job& job) override;
+  std::vector<double> wholeSpectrum(core::ConstMatrixView rows, const core::Job& job) override;
+  void addPairSums(const core::PairStrip& a, const core::PairStrip& b, const core::PairPlan& plan, std::span<double> sums,
+                   const core::Job& job) override;
+
  private:
   using Lock = std::unique_lock<std::recursive_mutex>;
   Lock begin(const core::Job& job);
@@ -75,23 +96,56 @@ class CudaBackend : public core::Backend {
     DeviceArray<float> scales;
   };
   StagedWeights onDevice(const core::WeightView& view);
-  const float* onDevice(const core::Matrix& matrix);
+  /// An adapter's factor, valid as long as its owner.
+  const float* onDevice(const core::Matrix& matrix, const std::shared_ptr<const core::LinearChange>& owner);
   /// out = x W^T (+ out when isAdded): decoded in row tiles, or in place where the stored numbers are float32.
   void product(const DeviceMatrix& x, const core::WeightView& view, bool isAdded, const DeviceMatrix& out);
   /// out = beta out + x w^T, w [outputs, inputs] with row stride.
   void multiply(const DeviceMatrix& x, const float* w, int64_t wStride, int64_t outputs, float beta, const DeviceMatrix& out);
+  void productBf16(const DeviceMatrix& x, const core::WeightView& view, bool isAdded, const DeviceMatrix& out);
   void addLinear(const DeviceMatrix& x, const core::Linear& weights, bool isAdded, const DeviceMatrix& out);
   /// Raw scores of heads [firstHead, firstHead + block.heads), into block.scores.
   void scores(const core::AttentionInput& input, int64_t firstHead, const ScoreBlock& block);
+  /// out of the block's rows = weights times values, for all heads.
+  void weightedValues(const core::AttentionInput& input, const ScoreBlock& block, const core::Tensor& out);
+  /// Rows [firstRow, + rows) and the keys that any of them may see.
+  static ScoreBlock blockOf(const core::AttentionInput& input, int64_t heads, int64_t firstRow, int64_t rows, float* scores);
   /// Calls work for blocks of rows that keep the scores of `heads` heads within kScoreBytes; keys are those that any row may see.
   void forEachBlock(const core::AttentionInput& input, int64_t heads, int64_t firstRow, int64_t rows, const core::Job& job,
                     const std::function<void(ScoreBlock&)>& work);
-  void synchronise(const char* what) { check(cudaStreamSynchronize(stream_), what); }
+  void synchronise(const char* what) { check(cudaStreamSynchronize(stream()), what); }
+  cudaStream_t stream() const { return stream_->get(); }
+  cublasHandle_t blas() const { return blas_.get(); }
+  cusolverDnHandle_t solver();
+
+  // Weights (cuda_weights.cpp, cuda_pair_sums.cpp)
+  class FloatProducts;  // products in float32 while it lives, whatever the precision is
+  void sendRows(core::ConstMatrixView from, float* device);
+  /// The rows in double, [rows, cols] packed.
+  DeviceArray<double> widened(core::ConstMatrixView rows);
+  /// out [p, q] = beta out + a b^T, a [p, m], b [q, m] packed.
+  void multiplyDouble(const double* a, int64_t p, const double* b, int64_t q, int64_t m, double beta, double* out);
+  void orthogonaliseAll(std::vector<SvdTask> tasks);
+  struct FactorGrams;
+  FactorGrams gramsOf(std::span<const core::FactorRows> factors, const core::Job& job);
+  struct FusedCores;
+  FusedCores coresOf(const core::SpectraBatch& batch, const FactorGrams& grams);
+
+  struct EndBlas {
+    void operator()(cublasContext* handle) const { cublasDestroy(handle); }
+  };
+  struct EndSolver {
+    void operator()(cusolverDnContext* handle) const { cusolverDnDestroy(handle); }
+  };
 
   mutable std::recursive_mutex mutex_;
-  std::string device_;
-  cudaStream_t stream_ = nullptr;
-  cublasHandle_t blas_ = nullptr;
+  std::string device_, identity_;
+  std::atomic<core::Precision> precision_{core::Precision::Float32};
+  // In this order: what is below uses the stream and goes before it
+  std::shared_ptr<Stream> stream_;
+  std::unique_ptr<cublasContext, EndBlas> blas_;
+  std::unique_ptr<cusolverDnContext, EndSolver> solver_;  // made when first needed
+  std::unique_ptr<PinnedPipe> pipe_;
   std::unique_ptr<WeightCache> weights_;
 };
 

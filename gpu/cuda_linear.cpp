@@ -12,16 +12,20 @@ namespace {
 constexpr int64_t kTileFloats = int64_t{16} << 20;
 /// Vocabulary entries whose logits are held at once.
 constexpr int64_t kVocabularyTile = 4096;
+/// Tokens whose logits are held at once where an adapter acts on the unembedding.
+constexpr int64_t kAdaptedTokens = 256;
+
+/// All outputs of the stored tensor's rows (or columns) in one run, without scales: usable where they lie.
+bool isWholeRange(const core::WeightView& w) { return w.scales == nullptr && (w.outGroups == 1 || w.outGroupStride == w.outGroupSize); }
 
 int64_t tileRows(int64_t inputs) { return std::max<int64_t>(1, kTileFloats / std::max<int64_t>(1, inputs)); }
 
 }  // namespace
 
 CudaBackend::StagedWeights CudaBackend::onDevice(const core::WeightView& view) {
-  const auto bytes = static_cast<size_t>(view.storedRows * view.storedCols) * core::sizeOf(view.dtype);
   StagedWeights staged{};
   DeviceWeights& w = staged.view;
-  w.stored = weights_->get(view.data, bytes);
+  w.stored = weights_->get(view.data, storedBytes(view));
   w.dtype = view.dtype;
   w.storedCols = view.storedCols;
   w.isInByOut = view.isInByOut;
@@ -36,90 +40,131 @@ CudaBackend::StagedWeights CudaBackend::onDevice(const core::WeightView& view) {
         scales[static_cast<size_t>(r * view.scaleCols + c)] = view.scaleAt(r * view.blockRows, c * view.blockCols);
       }
     }
-    staged.scales = DeviceArray<float>(std::span<const float>(scales), stream_);
+    staged.scales = DeviceArray<float>(std::span<const float>(scales), *pipe_);
     w.scales = staged.scales.data();
   }
   return staged;
 }
 
-const float* CudaBackend::onDevice(const core::Matrix& matrix) {
+const float* CudaBackend::onDevice(const core::Matrix& matrix, const std::shared_ptr<const core::LinearChange>& owner) {
+  // The change and not the model vouches for the place: slices of a change live for one product
   return reinterpret_cast<const float*>(
-      weights_->get(reinterpret_cast<const std::byte*>(matrix.data()), static_cast<size_t>(matrix.size()) * sizeof(float)));
+      weights_->get(reinterpret_cast<const std::byte*>(matrix.data()), static_cast<size_t>(matrix.size()) * sizeof(float), owner));
 }
 
 void CudaBackend::multiply(const DeviceMatrix& x, const float* w, int64_t wStride, int64_t outputs, float beta, const DeviceMatrix& out) {
   if (x.rows == 0 || outputs == 0) return;
   const float one = 1.0f;
-  check(cublasSgemm_64(blas_, CUBLAS_OP_T, CUBLAS_OP_N, outputs, x.rows, x.cols, &one, w, wStride, x.data, x.stride, &beta, out.data,
+  check(cublasSgemm_64(blas(), CUBLAS_OP_T, CUBLAS_OP_N, outputs, x.rows, x.cols, &one, w, wStride, x.data, x.stride, &beta, out.data,
                        out.stride),
         "a matrix product");
 }
 
 void CudaBackend::product(const DeviceMatrix& x, const core::WeightView& view, bool isAdded, const DeviceMatrix& out) {
+  if (x.rows == 0 || view.outputs() == 0) return;
+  if (precision_ == core::Precision::Bf16) return productBf16(x, view, isAdded, out);
   const StagedWeights staged = onDevice(view);
-  const DeviceWeights& w = staged.view;
   const float one = 1.0f, beta = isAdded ? 1.0f : 0.0f;
-  const bool isPlain = view.dtype == core::DType::F32 && view.scales == nullptr && view.outGroups == 1;
-  const auto* stored = static_cast<const float*>(w.stored);
+  const bool isPlain = view.dtype == core::DType::F32 && isWholeRange(view);
+  const auto* stored = static_cast<const float*>(staged.view.stored);
   if (isPlain && !view.isInByOut) {
     return multiply(x, stored + view.outFirst * view.storedCols + view.inFirst, view.storedCols, view.outputs(), beta, out);
   }
   if (isPlain) {  // stored [in, out]: the transposed product, in place
-    check(cublasSgemm_64(blas_, CUBLAS_OP_N, CUBLAS_OP_N, view.outputs(), x.rows, x.cols, &one,
+    check(cublasSgemm_64(blas(), CUBLAS_OP_N, CUBLAS_OP_N, view.outputs(), x.rows, x.cols, &one,
                          stored + view.inFirst * view.storedCols + view.outFirst, view.storedCols, x.data, x.stride, &beta, out.data,
                          out.stride),
           "a matrix product");
     return;
   }
   const int64_t step = std::min(tileRows(view.inputs()), view.outputs());
-  const DeviceArray<float> decoded(step * view.inputs(), stream_);
+  const DeviceArray<float> decoded(step * view.inputs(), stream());
   for (int64_t first = 0; first < view.outputs(); first += step) {
     const int64_t count = std::min(step, view.outputs() - first);
-    decodeRows(w, first, count, decoded.data(), stream_);
+    decodeRows(staged.view, first, count, decoded.data(), stream());
     multiply(x, decoded.data(), view.inputs(), count, beta, {out.data + first, out.rows, count, out.stride});
+  }
+}
+
+void CudaBackend::productBf16(const DeviceMatrix& x, const core::WeightView& view, bool isAdded, const DeviceMatrix& out) {
+  const StagedWeights staged = onDevice(view);
+  const float one = 1.0f, beta = isAdded ? 1.0f : 0.0f;
+  const bool isPlain = view.dtype == core::DType::BF16 && isWholeRange(view);
+  const int64_t step = isPlain ? 0 : std::min(tileRows(view.inputs()), view.outputs());
+  const DeviceArray<uint16_t> rounded(x.rows * x.cols, stream()), decoded(step * view.inputs(), stream());
+  toBf16(x, rounded.data(), stream());
+  const auto multiplyRounded = [&](cublasOperation_t turn, const uint16_t* w, int64_t stride, int64_t outputs, float* to) {
+    check(cublasGemmEx_64(blas(), turn, CUBLAS_OP_N, outputs, x.rows, x.cols, &one, w, CUDA_R_16BF, stride, rounded.data(), CUDA_R_16BF,
+                          x.cols, &beta, to, CUDA_R_32F, out.stride, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+          "a matrix product in bf16");
+  };
+  const auto* stored = static_cast<const uint16_t*>(staged.view.stored);
+  if (isPlain && !view.isInByOut) {
+    return multiplyRounded(CUBLAS_OP_T, stored + view.outFirst * view.storedCols + view.inFirst, view.storedCols, view.outputs(), out.data);
+  }
+  if (isPlain) {
+    return multiplyRounded(CUBLAS_OP_N, stored + view.inFirst * view.storedCols + view.outFirst, view.storedCols, view.outputs(), out.data);
+  }
+  for (int64_t first = 0; first < view.outputs(); first += step) {
+    const int64_t count = std::min(step, view.outputs() - first);
+    decodeRows(staged.view, first, count, decoded.data(), stream());
+    multiplyRounded(CUBLAS_OP_T, decoded.data(), view.inputs(), count, out.data + first);
   }
 }
 
 void CudaBackend::addLinear(const DeviceMatrix& x, const core::Linear& weights, bool isAdded, const DeviceMatrix& out) {
   product(x, weights.weight, isAdded, out);
-  const core::LinearChange* change = weights.change.get();
-  if (change == nullptr) return;
-  for (const core::LowRank& term : change->terms) {
+  if (weights.change == nullptr) return;
+  for (const core::LowRank& term : weights.change->terms) {
     const int64_t rank = term.down.rows();
     if (rank == 0) continue;
-    const DeviceArray<float> inner(x.rows * rank, stream_);
+    const DeviceArray<float> inner(x.rows * rank, stream());
     const DeviceMatrix projected{inner.data(), x.rows, rank, rank};
-    multiply(x, onDevice(term.down), term.down.cols(), rank, 0.0f, projected);
-    multiply(projected, onDevice(term.up), term.up.cols(), term.up.rows(), 1.0f, out);
+    multiply(x, onDevice(term.down, weights.change), term.down.cols(), rank, 0.0f, projected);
+    multiply(projected, onDevice(term.up, weights.change), term.up.cols(), term.up.rows(), 1.0f, out);
   }
 }
 
 void CudaBackend::linear(const core::Tensor& x, const core::Linear& weights, core::Into into, const core::Tensor& out, core::Job& job) {
   const Lock lock = begin(job);
-  const bool isScaled = weights.change != nullptr && !weights.change->rowScale.empty();
-  if (isScaled && into == core::Into::Add) {  // the scale is of this product alone
+  if (weights.change != nullptr && into == core::Into::Add) {  // the scale is of this product alone, and short memory leaves out as it was
     const core::Tensor apart = allocate(out.rows, out.cols);
     linear(x, weights, core::Into::Replace, apart, job);
-    addRows(matrix(out), matrix(apart), stream_);
+    addRows(matrix(out), matrix(apart), stream());
     return;
   }
+  const DeviceArray<float> bias(std::span<const float>(weights.bias), *pipe_);
   addLinear(matrix(x), weights, into == core::Into::Add, matrix(out));
-  if (isScaled) scaleColumns(matrix(out), DeviceArray<float>(std::span<const float>(weights.change->rowScale), stream_).data(), stream_);
-  if (!weights.bias.empty()) addBias(matrix(out), DeviceArray<float>(std::span<const float>(weights.bias), stream_).data(), stream_);
+  if (weights.change != nullptr && !weights.change->rowScale.empty()) {
+    const DeviceArray<float> scale(std::span<const float>(weights.change->rowScale), *pipe_);
+    scaleColumns(matrix(out), scale.data(), stream());
+  }
+  if (!weights.bias.empty()) addBias(matrix(out), bias.data(), stream());
 }
 
 core::LogitSummary CudaBackend::logitSummary(const core::Tensor& x, const core::Linear& unembedding, double softcap,
                                              std::span<const int32_t> targets, core::Job& job) {
   const Lock lock = begin(job);
+  // The factors of an adapted unembedding apply to all its rows: few tokens at a time then, else few vocabulary entries.
+  const bool isAdapted = unembedding.change != nullptr;
+  if (isAdapted && x.rows > kAdaptedTokens) {
+    core::LogitSummary all;
+    for (int64_t first = 0; first < x.rows; first += kAdaptedTokens) {
+      const int64_t rows = std::min(kAdaptedTokens, x.rows - first);
+      const core::LogitSummary part = logitSummary(x.rowsFrom(first, rows), unembedding, softcap,
+                                                   targets.subspan(static_cast<size_t>(first), static_cast<size_t>(rows)), job);
+      all.logSumExp.insert(all.logSumExp.end(), part.logSumExp.begin(), part.logSumExp.end());
+      all.target.insert(all.target.end(), part.target.begin(), part.target.end());
+    }
+    return all;
+  }
   const int64_t vocabulary = unembedding.outputs();
   const auto count = static_cast<size_t>(x.rows);
   const std::vector<float> lowest(count, -INFINITY), unknown(count, NAN);
   const std::vector<double> zeros(count, 0.0);
-  const DeviceArray<float> max(std::span<const float>(lowest), stream_), target(std::span<const float>(unknown), stream_);
-  const DeviceArray<double> sum(std::span<const double>(zeros), stream_);
-  const DeviceArray<int32_t> wanted(targets, stream_);
-  const bool isAdapted = unembedding.change != nullptr;
-  // Factors of an adapted unembedding apply to all rows, so that it is one tile. Rare.
+  const DeviceArray<float> max(std::span<const float>(lowest), *pipe_), target(std::span<const float>(unknown), *pipe_);
+  const DeviceArray<double> sum(std::span<const double>(zeros), *pipe_);
+  const DeviceArray<int32_t> wanted(targets, *pipe_);
   const core::Tensor logits = allocate(x.rows, isAdapted ? vocabulary : std::min(vocabulary, kVocabularyTile));
   for (int64_t first = 0; first < vocabulary; first += logits.cols) {
     job.checkpoint();
@@ -133,17 +178,11 @@ core::LogitSummary CudaBackend::logitSummary(const core::Tensor& x, const core::
       if (!unembedding.bias.empty()) rows.bias.assign(unembedding.bias.begin() + first, unembedding.bias.begin() + first + tile);
       linear(x, rows, core::Into::Replace, part, job);
     }
-    if (softcap > 0) softcapAll(matrix(part), static_cast<float>(softcap), stream_);
-    summariseLogits(matrix(part), first, wanted.data(), max.data(), sum.data(), target.data(), stream_);
+    if (softcap > 0) softcapAll(matrix(part), static_cast<float>(softcap), stream());
+    summariseLogits(matrix(part), first, wanted.data(), max.data(), sum.data(), target.data(), stream());
   }
-  core::LogitSummary summary{std::vector<double>(count), std::vector<float>(count)};
-  std::vector<float> top(count);
-  check(cudaMemcpyAsync(summary.logSumExp.data(), sum.data(), count * sizeof(double), cudaMemcpyDeviceToHost, stream_),
-        "copying from the device");
-  check(cudaMemcpyAsync(top.data(), max.data(), count * sizeof(float), cudaMemcpyDeviceToHost, stream_), "copying from the device");
-  check(cudaMemcpyAsync(summary.target.data(), target.data(), count * sizeof(float), cudaMemcpyDeviceToHost, stream_),
-        "copying from the device");
-  synchronise("summarising logits");
+  core::LogitSummary summary{sum.toHost(), target.toHost()};
+  const std::vector<float> top = max.toHost();
   for (size_t n = 0; n < count; ++n) summary.logSumExp[n] = static_cast<double>(top[n]) + std::log(summary.logSumExp[n]);
   return summary;
 }

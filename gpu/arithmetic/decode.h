@@ -17,6 +17,23 @@ HEADSCOPE_HD float floatFromBits(uint32_t bits) {
 #endif
 }
 
+HEADSCOPE_HD uint32_t bitsOf(float value) {
+#if defined(__CUDA_ARCH__)
+  return __float_as_uint(value);
+#else
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  return bits;
+#endif
+}
+
+/// The nearest bf16, ties to even; NaN stays NaN.
+HEADSCOPE_HD uint16_t encodeBf16(float value) {
+  const uint32_t bits = bitsOf(value);
+  if ((bits & 0x7FFFFFFFu) > 0x7F800000u) return static_cast<uint16_t>((bits >> 16) | 0x40u);
+  return static_cast<uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
+}
+
 HEADSCOPE_HD float decodeBf16(uint16_t bits) { return floatFromBits(static_cast<uint32_t>(bits) << 16); }
 
 /// IEEE half, subnormals included.

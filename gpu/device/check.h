@@ -1,11 +1,14 @@
 #pragma once
-// CUDA and cuBLAS results into core::Error: what failed, on which device, and whether memory was short.
+// CUDA, cuBLAS and cuSOLVER results into core::DeviceFault: what failed, and whether memory was short. Anything else than short
+// memory counts as a lost device: after a fault in a kernel nothing that lies on the card can be trusted, and a library that
+// failed half way may have changed its operands.
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
+#include <cusolverDn.h>
 
 #include <string>
 
-#include "core/base/error.h"
+#include "core/backend/device_fault.h"
 
 namespace headscope::gpu {
 
@@ -13,13 +16,21 @@ inline void check(cudaError_t result, const char* what) {
   if (result == cudaSuccess) return;
   const bool isMemory = result == cudaErrorMemoryAllocation;
   if (isMemory) cudaGetLastError();  // out of memory is not sticky: the next call may work
-  throw core::Error(std::string(what) + " failed: " + cudaGetErrorString(result), "CUDA device",
-                    isMemory ? "use fewer tokens or layers, or --device cpu" : "run again with --device cpu");
+  throw core::DeviceFault(isMemory ? core::DeviceFault::Kind::OutOfMemory : core::DeviceFault::Kind::Lost,
+                          std::string(what) + " failed: " + cudaGetErrorString(result),
+                          isMemory ? "use fewer tokens or layers, or --device cpu" : "run again with --device cpu");
 }
 
 inline void check(cublasStatus_t result, const char* what) {
   if (result == CUBLAS_STATUS_SUCCESS) return;
-  throw core::Error(std::string(what) + " failed: " + cublasGetStatusString(result), "CUDA device", "run again with --device cpu");
+  throw core::DeviceFault(core::DeviceFault::Kind::Lost, std::string(what) + " failed: " + cublasGetStatusString(result),
+                          "run again with --device cpu");
+}
+
+inline void check(cusolverStatus_t result, const char* what) {
+  if (result == CUSOLVER_STATUS_SUCCESS) return;
+  throw core::DeviceFault(core::DeviceFault::Kind::Lost, std::string(what) + " failed: cuSOLVER status " + std::to_string(int{result}),
+                          "run again with --device cpu");
 }
 
 /// After a kernel launch.

@@ -1,27 +1,12 @@
 #include "gpu/device/weight_cache.h"
 
-#include <algorithm>
-#include <cstring>
+#include <iterator>
 
 namespace headscope::gpu {
 
-WeightCache::WeightCache(cudaStream_t stream, size_t budget) : stream_(stream), budget_(budget) {
-  for (size_t i = 0; i < pinned_.size(); ++i) {
-    check(cudaMallocHost(reinterpret_cast<void**>(&pinned_[i]), kPieceBytes), "allocating pinned memory");
-    check(cudaEventCreateWithFlags(&sent_[i], cudaEventDisableTiming), "creating an event");
-  }
-}
+WeightCache::WeightCache(std::shared_ptr<Stream> compute, size_t budget) : compute_(std::move(compute)), budget_(budget) {}
 
-WeightCache::~WeightCache() {
-  entries_.clear();
-  for (size_t i = 0; i < pinned_.size(); ++i) {
-    if (sent_[i] != nullptr) {
-      cudaEventSynchronize(sent_[i]);
-      cudaEventDestroy(sent_[i]);
-    }
-    cudaFreeHost(pinned_[i]);
-  }
-}
+WeightCache::~WeightCache() { dropAll(); }
 
 void WeightCache::keep(std::shared_ptr<const void> owner) {
   owner_ = owner;
@@ -32,39 +17,82 @@ void WeightCache::keep(std::shared_ptr<const void> owner) {
   }
 }
 
-const std::byte* WeightCache::get(const std::byte* host, size_t bytes) {
+const std::byte* WeightCache::get(const std::byte* host, size_t bytes, std::weak_ptr<const void> owner) {
+  Entry& entry = find(host, bytes, owner);
+  if (!entry.isAwaited) {
+    check(cudaStreamWaitEvent(compute_->get(), entry.ready, 0), "waiting for weights");
+    entry.isAwaited = true;
+  }
+  return entry.device;
+}
+
+void WeightCache::expect(const std::byte* host, size_t bytes) {
+  if (bytes > budget_ / 2) return;  // would push out what is in use
+  find(host, bytes, owner_);
+}
+
+WeightCache::Entry& WeightCache::find(const std::byte* host, size_t bytes, const std::weak_ptr<const void>& owner) {
   const auto found = index_.find({host, bytes});
   if (found != index_.end() && !found->second->owner.expired()) {
     entries_.splice(entries_.begin(), entries_, found->second);
-    return entries_.front().device.data();
+    return entries_.front();
   }
   if (found != index_.end()) drop(found->second);
   makeRoom(bytes);
-  entries_.push_front({host, bytes, owner_, DeviceArray<std::byte>(static_cast<int64_t>(bytes), stream_)});
-  index_[{host, bytes}] = entries_.begin();
+  Entry entry{host, bytes, owner, nullptr, nullptr, false};
+  try {
+    upload(entry);
+    entries_.push_front(entry);
+    index_[{host, bytes}] = entries_.begin();
+  } catch (...) {
+    release(entry);
+    throw;
+  }
   held_ += bytes;
-  upload(host, bytes, entries_.front().device.data());
-  return entries_.front().device.data();
+  return entries_.front();
 }
 
-void WeightCache::upload(const std::byte* host, size_t bytes, std::byte* device) {
-  size_t slot = 0;
-  for (size_t done = 0; done < bytes; done += kPieceBytes, slot = 1 - slot) {
-    const size_t piece = std::min(kPieceBytes, bytes - done);
-    check(cudaEventSynchronize(sent_[slot]), "waiting for an upload");
-    std::memcpy(pinned_[slot], host + done, piece);
-    check(cudaMemcpyAsync(device + done, pinned_[slot], piece, cudaMemcpyHostToDevice, stream_), "uploading weights");
-    check(cudaEventRecord(sent_[slot], stream_), "recording an event");
+void WeightCache::upload(Entry& entry) {
+  if (entry.bytes > 0) {
+    auto** place = reinterpret_cast<void**>(&entry.device);
+    cudaError_t taken = cudaMallocAsync(place, entry.bytes, copies_.get());
+    if (taken == cudaErrorMemoryAllocation) {  // others hold the memory that the budget left to weights
+      cudaGetLastError();
+      entry.device = nullptr;
+      dropAll();
+      taken = cudaMallocAsync(place, entry.bytes, copies_.get());
+    }
+    check(taken, "allocating memory for weights");
   }
+  check(cudaEventCreateWithFlags(&entry.ready, cudaEventDisableTiming), "creating an event");
+  pipe_.send(entry.device, entry.host, entry.bytes);
+  check(cudaEventRecord(entry.ready, copies_.get()), "recording an event");
+}
+
+void WeightCache::release(Entry& entry) {
+  // Freed in the order of the stream that reads it, after the upload
+  if (entry.ready != nullptr) {
+    if (!entry.isAwaited) cudaStreamWaitEvent(compute_->get(), entry.ready, 0);
+    cudaEventDestroy(entry.ready);
+  } else if (entry.device != nullptr) {
+    cudaStreamSynchronize(copies_.get());
+  }
+  if (entry.device != nullptr) cudaFreeAsync(entry.device, compute_->get());
 }
 
 void WeightCache::makeRoom(size_t bytes) {
   while (!entries_.empty() && held_ + bytes > budget_) drop(std::prev(entries_.end()));
 }
 
+void WeightCache::dropAll() {
+  while (!entries_.empty()) drop(entries_.begin());
+  cudaStreamSynchronize(compute_->get());
+}
+
 void WeightCache::drop(Entries::iterator entry) {
   held_ -= entry->bytes;
   index_.erase({entry->host, entry->bytes});
+  release(*entry);
   entries_.erase(entry);
 }
 

@@ -1,5 +1,7 @@
 // Attention from blocks of scores: cuBLAS makes q.k for a block of rows and the keys that any of them may see, these kernels turn
 // it into weights and statistics in place. A block is rows x keys x heads; the whole N x N never exists.
+#include "gpu/arithmetic/decode.h"
+#include "gpu/arithmetic/map_cells.h"
 #include "gpu/arithmetic/online_softmax.h"
 #include "gpu/device/check.h"
 #include "gpu/kernels/kernels.h"
@@ -62,27 +64,46 @@ __global__ void columnMassKernel(ScoreBlock b, float* mass) {
   }
 }
 
-/// One warp a cell. Cells at the map's edge pool only what lies inside it.
-__global__ void poolKernel(ScoreBlock b, int64_t level, bool isMean, int64_t cellRows, int64_t cellCols, float* out) {
-  const int64_t side = int64_t{1} << level;
-  const int lane = threadIdx.x & 31;
-  const int64_t warps = int64_t{gridDim.x} * (blockDim.x >> 5);
-  for (int64_t cell = blockIdx.x * int64_t{blockDim.x >> 5} + (threadIdx.x >> 5); cell < cellRows * cellCols; cell += warps) {
-    const int64_t top = (cell / cellCols) * side, left = (cell % cellCols) * side;
+/// One block (isWide) or one warp a cell. A cell belongs to one group of one launch, so that nobody else writes it meanwhile.
+template <bool isWide>
+__global__ void poolKernel(ScoreBlock b, CellGrid grid) {
+  const int64_t side = int64_t{1} << grid.level;
+  const int64_t rows = (b.rows + side - 1) / side, cols = (b.keys + side - 1) / side;  // cells that the block touches
+  const int64_t firstRow = (b.firstRow >> grid.level) - grid.firstRow, firstCol = (b.firstKey >> grid.level) - grid.firstCol;
+  const int lane = isWide ? threadIdx.x : threadIdx.x & 31, lanes = isWide ? blockDim.x : 32;
+  const int64_t groups = isWide ? gridDim.x : int64_t{gridDim.x} * (blockDim.x >> 5);
+  const int64_t group = isWide ? blockIdx.x : blockIdx.x * int64_t{blockDim.x >> 5} + (threadIdx.x >> 5);
+  for (int64_t cell = group; cell < rows * cols; cell += groups) {
+    const int64_t top = (cell / cols) * side, left = (cell % cols) * side;
     const int64_t height = min(side, b.rows - top), width = min(side, b.keys - left);
     float pooled = 0.0f;
-    for (int64_t e = lane; e < height * width; e += 32) {
+    for (int64_t e = lane; e < height * width; e += lanes) {
       const float weight = b.scores[(top + e / width) * b.keys + left + e % width];
-      pooled = isMean ? pooled + weight : Max{}(weight, pooled);
+      pooled = grid.isMean ? pooled + weight : Max{}(weight, pooled);
     }
-    pooled = isMean ? warpReduce(pooled, Sum{}) : warpReduce(pooled, Max{});
-    if (lane == 0) out[cell] = isMean ? pooled / static_cast<float>(height * width) : pooled;
+    if (isWide) {
+      pooled = grid.isMean ? blockReduce(pooled, 0.0f, Sum{}) : blockReduce(pooled, 0.0f, Max{});
+    } else {
+      pooled = grid.isMean ? warpReduce(pooled, Sum{}) : warpReduce(pooled, Max{});
+    }
+    if (lane == 0) {
+      float& to = grid.cells[(firstRow + cell / cols) * grid.cols + firstCol + cell % cols];
+      to = grid.isMean ? to + pooled : Max{}(pooled, to);
+    }
+  }
+}
+
+__global__ void meansKernel(CellGrid grid, int64_t count) {
+  const int64_t total = grid.rows * grid.cols;
+  for (int64_t e = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; e < total; e += int64_t{gridDim.x} * blockDim.x) {
+    grid.cells[e] /= static_cast<float>(cellExtent(grid.firstRow + e / grid.cols, grid.level, count)) *
+                     static_cast<float>(cellExtent(grid.firstCol + e % grid.cols, grid.level, count));
   }
 }
 
 /// One warp a row and head.
 __global__ void patternKernel(DeviceMatrix query, DeviceMatrix key, core::AttentionRule rule, int64_t count, const float* logSumExp,
-                              int64_t firstRow, int64_t rows, const int64_t* starts, const int32_t* cols, float* out) {
+                              int64_t firstRow, int64_t rows, const int64_t* starts, const int32_t* cols, bool isRounded, float* out) {
   const int lane = threadIdx.x & 31;
   const int64_t warps = int64_t{gridDim.x} * (blockDim.x >> 5);
   for (int64_t index = blockIdx.x * int64_t{blockDim.x >> 5} + (threadIdx.x >> 5); index < rule.heads * rows; index += warps) {
@@ -94,7 +115,8 @@ __global__ void patternKernel(DeviceMatrix query, DeviceMatrix key, core::Attent
       if (!isVisible(i, j, rule.isCausal, rule.window)) continue;
       const float* k = key.data + j * key.stride + (head * rule.kvHeads / rule.heads) * rule.keyWidth;
       float product = 0.0f;
-      for (int64_t c = lane; c < rule.keyWidth; c += 32) product += q[c] * k[c];
+      for (int64_t c = lane; c < rule.keyWidth; c += 32)
+        product += isRounded ? decodeBf16(encodeBf16(q[c])) * decodeBf16(encodeBf16(k[c])) : q[c] * k[c];
       product = warpReduce(product, Sum{});
       sum += expf(softCapped(product * static_cast<float>(rule.scale), static_cast<float>(rule.softcap)) - logSumExp[head * count + i]);
     }
@@ -119,15 +141,27 @@ void addColumnMass(const ScoreBlock& b, float* mass, cudaStream_t stream) {
   checkLaunch("column mass");
 }
 
-void poolWeights(const ScoreBlock& b, int64_t level, bool isMean, int64_t cellRows, int64_t cellCols, float* out, cudaStream_t stream) {
-  poolKernel<<<gridFor(cellRows * cellCols, kBlock / 32), kBlock, 0, stream>>>(b, level, isMean, cellRows, cellCols, out);
+void poolWeights(const ScoreBlock& b, const CellGrid& grid, cudaStream_t stream) {
+  const int64_t side = int64_t{1} << grid.level, cells = ((b.rows + side - 1) / side) * ((b.keys + side - 1) / side);
+  if (side >= 64) {
+    poolKernel<true><<<gridFor(cells, 1), kBlock, 0, stream>>>(b, grid);
+  } else {
+    poolKernel<false><<<gridFor(cells, kBlock / 32), kBlock, 0, stream>>>(b, grid);
+  }
   checkLaunch("pooling a tile");
 }
 
+void finishMeans(const CellGrid& grid, int64_t count, cudaStream_t stream) {
+  meansKernel<<<gridFor(grid.rows * grid.cols), kBlock, 0, stream>>>(grid, count);
+  checkLaunch("means of a tile");
+}
+
 void patternSums(const DeviceMatrix& query, const DeviceMatrix& key, const core::AttentionRule& rule, int64_t count, const float* logSumExp,
-                 int64_t firstRow, int64_t rows, const int64_t* starts, const int32_t* cols, float* out, cudaStream_t stream) {
+                 int64_t firstRow, int64_t rows, const int64_t* starts, const int32_t* cols, bool isRounded, float* out,
+                 cudaStream_t stream) {
+  if (rule.heads * rows == 0) return;
   patternKernel<<<gridFor(rule.heads * rows, kBlock / 32), kBlock, 0, stream>>>(query, key, rule, count, logSumExp, firstRow, rows, starts,
-                                                                                cols, out);
+                                                                                cols, isRounded, out);
   checkLaunch("pattern sums");
 }
 

@@ -17,8 +17,11 @@ __device__ float storedAt(const void* stored, int64_t index) {
   return 0.0f;
 }
 
-template <core::DType kType>
-__global__ void decodeRowsKernel(DeviceWeights w, int64_t first, int64_t count, float* target) {
+__device__ void put(float* to, float value) { *to = value; }
+__device__ void put(uint16_t* to, float value) { *to = encodeBf16(value); }
+
+template <core::DType kType, typename Target>
+__global__ void decodeRowsKernel(DeviceWeights w, int64_t first, int64_t count, Target* target) {
   const int64_t total = count * w.inCount;
   for (int64_t e = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; e < total; e += int64_t{gridDim.x} * blockDim.x) {
     const int64_t r = first + e / w.inCount;
@@ -27,13 +30,19 @@ __global__ void decodeRowsKernel(DeviceWeights w, int64_t first, int64_t count, 
     const int64_t row = w.isInByOut ? input : output, col = w.isInByOut ? output : input;
     float value = storedAt<kType>(w.stored, row * w.storedCols + col);
     if (w.scales != nullptr) value *= w.scales[(row / w.blockRows) * w.scaleCols + col / w.blockCols];
-    target[e] = value;
+    put(target + e, value);
   }
 }
 
-}  // namespace
+__global__ void toBf16Kernel(DeviceMatrix x, uint16_t* target) {
+  const int64_t total = x.rows * x.cols;
+  for (int64_t e = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; e < total; e += int64_t{gridDim.x} * blockDim.x)
+    target[e] = encodeBf16(x.data[(e / x.cols) * x.stride + e % x.cols]);
+}
 
-void decodeRows(const DeviceWeights& w, int64_t first, int64_t count, float* target, cudaStream_t stream) {
+template <typename Target>
+void decodeAs(const DeviceWeights& w, int64_t first, int64_t count, Target* target, cudaStream_t stream) {
+  if (count * w.inCount == 0) return;
   const unsigned grid = gridFor(count * w.inCount);
   switch (w.dtype) {
     case core::DType::F32:
@@ -55,6 +64,22 @@ void decodeRows(const DeviceWeights& w, int64_t first, int64_t count, float* tar
       throw core::Error("weights of type " + std::string(core::nameOf(w.dtype)) + " can't be decoded", "CUDA device");
   }
   checkLaunch("decoding weights");
+}
+
+}  // namespace
+
+void decodeRows(const DeviceWeights& w, int64_t first, int64_t count, float* target, cudaStream_t stream) {
+  decodeAs(w, first, count, target, stream);
+}
+
+void decodeRows(const DeviceWeights& w, int64_t first, int64_t count, uint16_t* target, cudaStream_t stream) {
+  decodeAs(w, first, count, target, stream);
+}
+
+void toBf16(const DeviceMatrix& x, uint16_t* target, cudaStream_t stream) {
+  if (x.rows * x.cols == 0) return;
+  toBf16Kernel<<<gridFor(x.rows * x.cols), kBlock, 0, stream>>>(x, target);
+  checkLaunch("rounding to bf16");
 }
 
 }  // namespace headscope::gpu

@@ -30,6 +30,10 @@ struct DeviceWeights {
 // Weights (decode.cu)
 /// target [count, inCount] = rows [first, first + count) of the view, decoded and scaled.
 void decodeRows(const DeviceWeights& weights, int64_t first, int64_t count, float* target, cudaStream_t stream);
+/// The same rounded to bf16.
+void decodeRows(const DeviceWeights& weights, int64_t first, int64_t count, uint16_t* target, cudaStream_t stream);
+/// target [rows, cols] packed = x rounded to bf16.
+void toBf16(const DeviceMatrix& x, uint16_t* target, cudaStream_t stream);
 
 // Rows (rows.cu)
 void addBias(const DeviceMatrix& x, const float* bias, cudaStream_t stream);          // x[n, :] += bias
@@ -42,9 +46,15 @@ void gateAll(const DeviceMatrix& x, const DeviceMatrix& gate, core::Activation a
 void copyRows(const DeviceMatrix& from, const DeviceMatrix& to, cudaStream_t stream);
 void normRows(const DeviceMatrix& x, bool isLayerNorm, float eps, int64_t groups, const float* gain, const float* bias,
               const DeviceMatrix& out, cudaStream_t stream);
-/// Angles: cosine and sine [N, dims / 2], magnitude inside. direction -1 turns back (the caller divides the magnitude twice).
-void ropeRows(const DeviceMatrix& x, int64_t heads, int64_t headWidth, int64_t offset, int64_t dims, bool isInterleaved,
-              const float* cosine, const float* sine, cudaStream_t stream);
+/// Rotary positions of row n at firstPosition + n; frequencies [dims / 2].
+struct RopeTurns {
+  int64_t heads, headWidth, offset, dims;
+  bool isInterleaved, isInverse;
+  const float* frequencies;
+  int64_t firstPosition;
+  double magnitude;
+};
+void ropeRows(const DeviceMatrix& x, const RopeTurns& turns, cudaStream_t stream);
 void copyHeads(const DeviceMatrix& from, int64_t fromHeads, const DeviceMatrix& to, int64_t heads, int64_t toOffset, cudaStream_t stream);
 void gatherRows(const DeviceMatrix& x, const int32_t* rows, const DeviceMatrix& out, cudaStream_t stream);
 void scatterRows(const DeviceMatrix& x, const int32_t* rows, const float* weights, const DeviceMatrix& out, cudaStream_t stream);
@@ -69,15 +79,25 @@ void softmaxRows(const ScoreBlock& block, float* max, float* logSumExp, float* e
 void weightsFromStatistics(const ScoreBlock& block, const float* logSumExp, cudaStream_t stream);
 /// Adds up each key's weights over the block's rows: mass[firstKey + j] += ...; one head.
 void addColumnMass(const ScoreBlock& block, float* mass, cudaStream_t stream);
-/// Pools weights of one head into cells. The block's firstRow and firstKey are the tile's; out [cellRows, cellCols].
-void poolWeights(const ScoreBlock& block, int64_t level, bool isMean, int64_t cellRows, int64_t cellCols, float* out, cudaStream_t stream);
-/// Sum over listed keys of A[i, j], out [H, rows].
+/// Cells of a tile [rows, cols] of `level`, whose first cell is (firstRow, firstCol).
+struct CellGrid {
+  float* cells;
+  int64_t level, firstRow, firstCol, rows, cols;
+  bool isMean;
+};
+/// Pools one head's weights of a block into the cells it touches: largest, or sums for the mean. The block starts on a cell's first
+/// key, and its rows are whole cells or lie inside one.
+void poolWeights(const ScoreBlock& block, const CellGrid& grid, cudaStream_t stream);
+/// Sums into means: each cell divided by how many entries of the N x N map it holds.
+void finishMeans(const CellGrid& grid, int64_t count, cudaStream_t stream);
+/// Sum over listed keys of A[i, j], out [H, rows]. isRounded: q and k as bf16, as the scores were made.
 void patternSums(const DeviceMatrix& query, const DeviceMatrix& key, const core::AttentionRule& rule, int64_t count, const float* logSumExp,
-                 int64_t firstRow, int64_t rows, const int64_t* starts, const int32_t* cols, float* out, cudaStream_t stream);
+                 int64_t firstRow, int64_t rows, const int64_t* starts, const int32_t* cols, bool isRounded, float* out,
+                 cudaStream_t stream);
 
 // Keys needed (keys_needed.cu)
 /// For each row of descending `sorted`: the smallest count whose sum reaches share * (row sum) - 1e-9 for each share (row sum
-/// taken as 1 unless isNormalised is false); out [shares, outStride] at column r.
+/// taken as 1 unless isNormalised is false); NaN for a row with NaN; out [shares, outStride] at column r. Any number of shares.
 void countKeys(const DeviceMatrix& sorted, const double* shares, int64_t shareCount, bool isNormalised, float* out, int64_t outStride,
                cudaStream_t stream);
 /// Sorts every row in descending order into `sorted`.

@@ -46,7 +46,7 @@ __global__ void countKernel(DeviceMatrix sorted, const double* shares, int64_t s
     }
     for (int64_t s = 0; s < shareCount; ++s) {
       const int count = blockReduce(counts[s], 0, Sum{});
-      if (threadIdx.x == 0) out[s * outStride + r] = static_cast<float>(count);
+      if (threadIdx.x == 0) out[s * outStride + r] = before == before ? static_cast<float>(count) : before;
     }
   }
 }
@@ -70,9 +70,11 @@ void sortRowsDescending(const DeviceMatrix& from, const DeviceMatrix& sorted, cu
 
 void countKeys(const DeviceMatrix& sorted, const double* shares, int64_t shareCount, bool isNormalised, float* out, int64_t outStride,
                cudaStream_t stream) {
-  if (shareCount > kMaxShares) throw core::Error("at most 8 shares at once", "keys needed");
-  countKernel<<<gridFor(sorted.rows, 1), kBlock, 0, stream>>>(sorted, shares, shareCount, isNormalised, out, outStride);
-  checkLaunch("counting keys");
+  for (int64_t first = 0; first < shareCount; first += kMaxShares) {
+    countKernel<<<gridFor(sorted.rows, 1), kBlock, 0, stream>>>(sorted, shares + first, std::min<int64_t>(kMaxShares, shareCount - first),
+                                                                isNormalised, out + first * outStride, outStride);
+    checkLaunch("counting keys");
+  }
 }
 
 }  // namespace headscope::gpu

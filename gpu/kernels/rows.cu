@@ -1,6 +1,7 @@
 // Operations on rows: bias, norm, rotary positions, activations, gathering.
 #include "gpu/arithmetic/activation.h"
 #include "gpu/arithmetic/online_softmax.h"
+#include "gpu/arithmetic/rotary.h"
 #include "gpu/device/check.h"
 #include "gpu/kernels/kernels.h"
 #include "gpu/kernels/launch.h"
@@ -125,17 +126,17 @@ void normRows(const DeviceMatrix& x, bool isLayerNorm, float eps, int64_t groups
   checkLaunch("norm");
 }
 
-void ropeRows(const DeviceMatrix& x, int64_t heads, int64_t headWidth, int64_t offset, int64_t dims, bool isInterleaved,
-              const float* cosine, const float* sine, cudaStream_t stream) {
-  const int64_t half = dims / 2;
-  forEach(x.rows, heads * half, stream, "rotary positions", [=] __device__(int64_t r, int64_t e) {
+void ropeRows(const DeviceMatrix& x, const RopeTurns& t, cudaStream_t stream) {
+  const int64_t half = t.dims / 2;
+  forEach(x.rows, t.heads * half, stream, "rotary positions", [=] __device__(int64_t r, int64_t e) {
     const int64_t head = e / half, i = e % half;
-    float* at = x.data + r * x.stride + head * headWidth + offset;
-    float& a = at[isInterleaved ? 2 * i : i];
-    float& b = at[isInterleaved ? 2 * i + 1 : i + half];
-    const float c = cosine[r * half + i], s = sine[r * half + i], first = a, second = b;
-    a = first * c - second * s;
-    b = second * c + first * s;
+    float* at = x.data + r * x.stride + head * t.headWidth + t.offset;
+    float& a = at[t.isInterleaved ? 2 * i : i];
+    float& b = at[t.isInterleaved ? 2 * i + 1 : i + half];
+    const Turn turn = turnAt(t.firstPosition + r, t.frequencies[i], t.magnitude, t.isInverse);
+    const float first = a, second = b;
+    a = first * turn.cosine - second * turn.sine;
+    b = second * turn.cosine + first * turn.sine;
   });
 }
 

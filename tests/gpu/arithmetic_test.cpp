@@ -3,13 +3,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <random>
 #include <set>
 #include <vector>
 
 #include "gpu/arithmetic/decode.h"
 #include "gpu/arithmetic/jacobi.h"
+#include "gpu/arithmetic/map_cells.h"
 #include "gpu/arithmetic/online_softmax.h"
+#include "gpu/arithmetic/rotary.h"
 
 using namespace headscope::gpu;
 
@@ -44,6 +47,71 @@ TEST(GpuDecode, everyE4M3) {
       EXPECT_TRUE(std::isnan(decodeE4M3(static_cast<uint8_t>(bits))));
     } else {
       EXPECT_EQ(decodeE4M3(static_cast<uint8_t>(bits)), e4m3ByFormula(bits)) << bits;
+    }
+  }
+}
+
+TEST(GpuDecode, bf16RoundsToNearestEven) {
+  for (uint32_t bits = 0; bits < 0xFFFF0000u; bits += 9973) {
+    float value = 0;
+    std::memcpy(&value, &bits, 4);
+    const uint16_t got = encodeBf16(value);
+    if (std::isnan(value)) {
+      EXPECT_TRUE(std::isnan(decodeBf16(got)));
+      continue;
+    }
+    // Of the two neighbours the nearer one; on a tie the even one
+    const auto below = static_cast<uint16_t>(bits >> 16);
+    const auto above = static_cast<uint16_t>(below + 1);
+    const uint32_t rest = bits & 0xFFFF;
+    const uint16_t expected = rest < 0x8000 ? below : rest > 0x8000 ? above : (below & 1) != 0 ? above : below;
+    EXPECT_EQ(got, expected) << bits;
+  }
+  for (uint32_t bits = 0; bits < 65536; ++bits) {
+    const float value = decodeBf16(static_cast<uint16_t>(bits));
+    if (!std::isnan(value)) EXPECT_EQ(encodeBf16(value), bits);
+  }
+}
+
+TEST(GpuRotary, turnsAsTheReferenceDoes) {
+  for (long long position : {0LL, 1LL, 77LL, 131071LL, -40LL}) {
+    for (float frequency : {1.0f, 0.31f, 1e-4f}) {
+      const double angle = static_cast<float>(position) * frequency;
+      const Turn turn = turnAt(position, frequency, 1.25, false), back = turnAt(position, frequency, 1.25, true);
+      EXPECT_FLOAT_EQ(turn.cosine, static_cast<float>(std::cos(angle) * 1.25));
+      EXPECT_FLOAT_EQ(turn.sine, static_cast<float>(std::sin(angle) * 1.25));
+      EXPECT_NEAR(turn.cosine * back.cosine - turn.sine * back.sine, 1.0, 1e-6);
+      EXPECT_NEAR(turn.cosine * back.sine + turn.sine * back.cosine, 0.0, 1e-6);
+    }
+  }
+}
+
+TEST(GpuMapCells, blocksCoverATileOnceAndHoldWholeCells) {
+  for (long long count : {1, 7, 100, 1030}) {
+    for (long long level = 0; (1LL << level) < 2 * count; ++level) {
+      const long long side = 1LL << level, cells = (count + side - 1) / side;
+      long long sum = 0;
+      for (long long c = 0; c < cells; ++c) sum += cellExtent(c, level, count);
+      EXPECT_EQ(sum, count);
+      for (long long most : {4LL, 1024LL}) {
+        const long long step = rowsAtOnce(most, count, 5000);
+        EXPECT_EQ(step & (step - 1), 0);
+        EXPECT_LE(step, most);
+        EXPECT_TRUE(step == 1 || step * count <= 5000);
+        EXPECT_TRUE(step % side == 0 || side % step == 0);
+      }
+      for (long long seenFirst : {0LL, count / 3, count - 1}) {
+        for (long long tileFirst : {0LL, cells / 2 * side}) {
+          const KeyRange range = tileKeys(tileFirst, count, seenFirst, count / 2 + 1, level);
+          if (range.begin == range.end) {
+            EXPECT_GE(std::max(tileFirst, seenFirst / side * side), count / 2 + 1);
+            continue;
+          }
+          EXPECT_EQ((range.begin - tileFirst) % side, 0);
+          EXPECT_LE(range.begin, std::max(seenFirst, tileFirst));
+          EXPECT_EQ(range.end, std::min(count, count / 2 + 1));
+        }
+      }
     }
   }
 }
@@ -95,7 +163,7 @@ TEST(GpuJacobi, tournamentMeetsEveryPairOnce) {
     for (int round = 0; round < n - 1; ++round) {
       std::set<int> used;
       for (int lane = 0; lane < n / 2; ++lane) {
-        const ColumnPair pair = tournamentPair(n, round, lane);
+        const RowPair pair = tournamentPair(n, round, lane);
         EXPECT_LT(pair.p, pair.q);
         EXPECT_TRUE(used.insert(pair.p).second && used.insert(pair.q).second);
         EXPECT_TRUE(met.insert({pair.p, pair.q}).second);
@@ -103,55 +171,4 @@ TEST(GpuJacobi, tournamentMeetsEveryPairOnce) {
     }
     EXPECT_EQ(met.size(), static_cast<size_t>(n * (n - 1) / 2));
   }
-}
-
-TEST(GpuJacobi, findsPlantedSingularValuesOverEightDecades) {
-  const int n = 12;
-  std::mt19937 random(3);
-  std::normal_distribution<double> normal;
-  // Columns of U diag(s) V^T with U, V products of random plane rotations
-  std::vector<double> a(n * n, 0.0);  // column-major
-  std::vector<double> planted(n);
-  for (int i = 0; i < n; ++i) a[i * n + i] = planted[i] = std::pow(10.0, -8.0 * i / (n - 1));
-  for (int t = 0; t < 400; ++t) {
-    const int p = t % n, q = (t * 7 + 1 + t / n) % n;
-    if (p == q) continue;
-    const double angle = normal(random), c = std::cos(angle), s = std::sin(angle);
-    for (int i = 0; i < n; ++i) {
-      double &x = a[p * n + i], &y = a[q * n + i];
-      std::tie(x, y) = std::pair(c * x - s * y, s * x + c * y);
-    }
-    for (int j = 0; j < n; ++j) {
-      double &x = a[j * n + p], &y = a[j * n + q];
-      std::tie(x, y) = std::pair(c * x - s * y, s * x + c * y);
-    }
-  }
-  for (int sweep = 0; sweep < 20; ++sweep) {
-    for (int round = 0; round < n - 1; ++round) {
-      for (int lane = 0; lane < n / 2; ++lane) {
-        const auto [p, q] = tournamentPair(n, round, lane);
-        double alpha = 0, beta = 0, gamma = 0;
-        for (int i = 0; i < n; ++i) {
-          alpha += a[p * n + i] * a[p * n + i];
-          beta += a[q * n + i] * a[q * n + i];
-          gamma += a[p * n + i] * a[q * n + i];
-        }
-        const auto r = rotationFor(alpha, beta, gamma, 1e-15);
-        if (!r.isNeeded) continue;
-        for (int i = 0; i < n; ++i) {
-          const double x = a[p * n + i], y = a[q * n + i];
-          a[p * n + i] = r.cosine * x - r.sine * y;
-          a[q * n + i] = r.sine * x + r.cosine * y;
-        }
-      }
-    }
-  }
-  std::vector<double> norms(n);
-  for (int j = 0; j < n; ++j) {
-    double sum = 0;
-    for (int i = 0; i < n; ++i) sum += a[j * n + i] * a[j * n + i];
-    norms[j] = std::sqrt(sum);
-  }
-  std::sort(norms.rbegin(), norms.rend());
-  for (int i = 0; i < n; ++i) EXPECT_NEAR(norms[i], planted[i], 1e-13) << i;
 }

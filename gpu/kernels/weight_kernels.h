@@ -1,0 +1,42 @@
+#pragma once
+// Kernels on weights, as host functions that launch them on a stream: widening, triangles of Gram matrices, small SVDs, pair sums.
+// Matrices are row-major, one after another in device memory; everything that matters to a spectrum is in double.
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "gpu/arithmetic/triangle.h"
+
+namespace headscope::gpu {
+
+void widen(const float* from, int64_t count, double* to, cudaStream_t stream);
+/// to[i] = from[i] [size_i], a matrix a task.
+struct CopyTask {
+  const double* from;
+  double* to;
+  int64_t size;
+};
+void copyMatrices(const CopyTask* tasks, int64_t count, cudaStream_t stream);
+
+/// r [k, k] of every Gram matrix g [k, k], which is scratch afterwards; scratch [2 k].
+struct TriangleTask {
+  double *g, *r, *scratch;
+  int k;
+};
+void triangles(const TriangleTask* tasks, int64_t count, TriangleInfo* infos, cudaStream_t stream);
+
+/// Rows of x [n, length] made orthogonal; y [n, n] the rotations, or null; sigma [n] in no order.
+struct SvdTask {
+  double *x, *y, *sigma;
+  int n, length;
+};
+/// sharedBytes: of the largest x among the tasks when they are to be worked on in shared memory; 0: where they lie.
+void orthogonalise(const SvdTask* tasks, int64_t count, size_t sharedBytes, int* converged, cudaStream_t stream);
+/// Bytes of x that fit in a block's shared memory on the current device.
+size_t largestSharedCore();
+
+/// sums[(firstRow + r) * stride + firstCol + c] += weight * part[r, c].
+void addPart(const float* part, int64_t rows, int64_t cols, double weight, double* sums, int64_t firstRow, int64_t firstCol, int64_t stride,
+             cudaStream_t stream);
+
+}  // namespace headscope::gpu

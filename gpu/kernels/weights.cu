@@ -1,0 +1,100 @@
+// Kernels on weights: thin over gpu/arithmetic/{triangle,jacobi}.h, one block a matrix.
+#include "gpu/arithmetic/jacobi.h"
+#include "gpu/device/check.h"
+#include "gpu/kernels/block_team.cuh"
+#include "gpu/kernels/launch.h"
+#include "gpu/kernels/weight_kernels.h"
+
+namespace headscope::gpu {
+namespace {
+
+constexpr int kTeamThreads = 512;
+constexpr size_t kStaticShared = 2048;  // what the reductions take beside the matrix, generously
+
+__global__ void widenKernel(const float* from, int64_t count, double* to) {
+  for (int64_t i = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; i < count; i += int64_t{gridDim.x} * blockDim.x) to[i] = from[i];
+}
+
+__global__ void copyKernel(const CopyTask* tasks, int64_t count) {
+  for (int64_t t = blockIdx.x; t < count; t += gridDim.x) {
+    for (int64_t i = threadIdx.x; i < tasks[t].size; i += blockDim.x) tasks[t].to[i] = tasks[t].from[i];
+  }
+}
+
+__global__ void __launch_bounds__(kTeamThreads) triangleKernel(const TriangleTask* tasks, int64_t count, TriangleInfo* infos) {
+  BlockTeam team;
+  for (int64_t t = blockIdx.x; t < count; t += gridDim.x) {
+    const TriangleTask task = tasks[t];
+    const TriangleInfo info = triangleOf(team, task.g, task.k, task.r, task.scratch, task.scratch + task.k);
+    if (threadIdx.x == 0) infos[t] = info;
+    __syncthreads();
+  }
+}
+
+__global__ void __launch_bounds__(kTeamThreads) orthogonaliseKernel(const SvdTask* tasks, int64_t count, bool isShared, int* converged) {
+  extern __shared__ double core[];
+  BlockTeam team;
+  for (int64_t t = blockIdx.x; t < count; t += gridDim.x) {
+    const SvdTask task = tasks[t];
+    const int size = task.n * task.length;
+    double* x = isShared ? core : task.x;
+    if (isShared) team.forEach(size, [&](int i) { core[i] = task.x[i]; });
+    const bool isDone = orthogonaliseRows(team, x, task.n, task.length, task.y, task.sigma);
+    if (isShared) team.forEach(size, [&](int i) { task.x[i] = core[i]; });
+    if (threadIdx.x == 0) converged[t] = isDone ? 1 : 0;
+    __syncthreads();
+  }
+}
+
+__global__ void addPartKernel(const float* part, int64_t rows, int64_t cols, double weight, double* sums, int64_t stride) {
+  const int64_t total = rows * cols;
+  for (int64_t e = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; e < total; e += int64_t{gridDim.x} * blockDim.x) {
+    sums[(e / cols) * stride + e % cols] += weight * static_cast<double>(part[e]);
+  }
+}
+
+}  // namespace
+
+void widen(const float* from, int64_t count, double* to, cudaStream_t stream) {
+  if (count == 0) return;
+  widenKernel<<<gridFor(count), kBlock, 0, stream>>>(from, count, to);
+  checkLaunch("widening");
+}
+
+void copyMatrices(const CopyTask* tasks, int64_t count, cudaStream_t stream) {
+  if (count == 0) return;
+  copyKernel<<<gridFor(count, 1), kBlock, 0, stream>>>(tasks, count);
+  checkLaunch("copying matrices");
+}
+
+void triangles(const TriangleTask* tasks, int64_t count, TriangleInfo* infos, cudaStream_t stream) {
+  if (count == 0) return;
+  triangleKernel<<<gridFor(count, 1), kTeamThreads, 0, stream>>>(tasks, count, infos);
+  checkLaunch("triangles of Gram matrices");
+}
+
+size_t largestSharedCore() {
+  int device = 0, bytes = 0;
+  check(cudaGetDevice(&device), "reading the device");
+  check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "reading the device's shared memory");
+  return static_cast<size_t>(bytes) > kStaticShared ? static_cast<size_t>(bytes) - kStaticShared : 0;
+}
+
+void orthogonalise(const SvdTask* tasks, int64_t count, size_t sharedBytes, int* converged, cudaStream_t stream) {
+  if (count == 0) return;
+  if (sharedBytes > (size_t{48} << 10) - kStaticShared) {
+    check(cudaFuncSetAttribute(orthogonaliseKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(sharedBytes)),
+          "asking for shared memory");
+  }
+  orthogonaliseKernel<<<gridFor(count, 1), kTeamThreads, sharedBytes, stream>>>(tasks, count, sharedBytes > 0, converged);
+  checkLaunch("small SVDs");
+}
+
+void addPart(const float* part, int64_t rows, int64_t cols, double weight, double* sums, int64_t firstRow, int64_t firstCol, int64_t stride,
+             cudaStream_t stream) {
+  if (rows == 0 || cols == 0) return;
+  addPartKernel<<<gridFor(rows * cols), kBlock, 0, stream>>>(part, rows, cols, weight, sums + firstRow * stride + firstCol, stride);
+  checkLaunch("adding pair sums");
+}
+
+}  // namespace headscope::gpu
