@@ -23,6 +23,9 @@ void declareWindow(CLI::App& root, StartOptions& start, CommonFlags& flags) {
   root.add_option("--session", start.session, "session, or a figure that carries one");
   root.add_option("--times", start.timesFile, "zoom and pan once, write what each step took as JSON, and close (for bench window)");
   root.add_option("--device", flags.device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}))->capture_default_str();
+  root.add_option("--precision", flags.precision, "products on a CUDA device: float32, or tf32 or bf16, less exact")
+      ->check(CLI::IsMember({"float32", "tf32", "bf16"}))
+      ->capture_default_str();
   root.add_option("--adapter", flags.adapter, "PEFT adapter folder");
   root.add_option("--strength", flags.strength, "adapter strength, 0 to 1.5")->check(CLI::Range(0.0, 1.5))->capture_default_str();
   root.add_option("--threads", flags.threads, "threads, 0: all cores")->check(CLI::Range(0, 1024))->capture_default_str();
@@ -43,7 +46,7 @@ int runHeadscope(int argc, char** argv) {
     if (!root.get_subcommands().empty()) return 0;
     start.hasModel = root.count("model") > 0, start.hasPrompt = root.count("--prompt") > 0;
     if (!start.hasPrompt) start.prompt = firstPrompt();
-    start.adapter = flags.adapter, start.device = flags.device, start.strength = flags.strength;
+    start.adapter = flags.adapter, start.device = flags.device, start.precision = flags.precision, start.strength = flags.strength;
     if (isDisplayThere()) return runWindow(argc, argv, start);
     if (start.hasModel || start.hasPrompt || !start.session.empty())
       throw core::Error("there is no display for the window", "", "use a command, headscope render for one; headscope --help lists them");

@@ -13,8 +13,9 @@ namespace headscope::app {
 
 /// Flags that every command takes where they make sense.
 struct CommonFlags {
-  std::string device = "auto";  // auto, cpu, cuda
-  std::string adapter;          // PEFT folder or ""
+  std::string device = "auto";        // auto, cpu, cuda
+  std::string precision = "float32";  // of a CUDA device's products: float32, tf32, bf16
+  std::string adapter;                // PEFT folder or ""
   double strength = 1.0;
   std::string image;
   int threads = 0;  // 0: all cores

@@ -32,6 +32,9 @@ const std::vector<DeclareCommand>& allCommands() {
 
 void addCommonFlags(CLI::App& command, CommonFlags& flags) {
   command.add_option("--device", flags.device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}))->capture_default_str();
+  command.add_option("--precision", flags.precision, "products on a CUDA device: float32, or tf32 or bf16, less exact")
+      ->check(CLI::IsMember({"float32", "tf32", "bf16"}))
+      ->capture_default_str();
   command.add_option("--adapter", flags.adapter, "PEFT adapter folder");
   command.add_option("--strength", flags.strength, "adapter strength, 0 to 1.5")->check(CLI::Range(0.0, 1.5))->capture_default_str();
   command.add_option("--image", flags.image, "image for a vision model, PNG or JPEG");

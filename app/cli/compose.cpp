@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "app/cli/inputs.h"
+#include "core/backend/open_backend.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/checkpoint/safetensors_writer.h"
@@ -76,6 +77,7 @@ void run(const ComposeFlags& flags, const CommonFlags& common) {
   options.seed = flags.seed;
   options.draws = flags.draws;
   if (!flags.layers.empty()) options.layers = parseIndices(flags.layers, model->spec().layers, "--layers");
+  options.backend = core::deviceOnly(openBackend(common));
   core::Composition result;
   runWithProgress("composition", common, [&](core::Job& job) { result = core::composition(*model, options, job); });
   for (const std::string& note : result.notes) {

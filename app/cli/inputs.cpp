@@ -11,6 +11,7 @@
 #include "app/assets.h"
 #include "app/image_file.h"
 #include "core/attention/prompt_limit.h"
+#include "core/backend/open_backend.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/checkpoint/checkpoint.h"
@@ -142,6 +143,8 @@ std::shared_ptr<const core::Prompt> makePrompt(const core::Model& model, const P
   return made;
 }
 
-std::shared_ptr<core::Backend> openBackend(const CommonFlags& flags) { return core::openBackend(flags.device); }
+std::shared_ptr<core::Backend> openBackend(const CommonFlags& flags) {
+  return core::openBackend(flags.device, core::precisionOf(flags.precision));
+}
 
 }  // namespace headscope::app

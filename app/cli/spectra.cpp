@@ -8,6 +8,7 @@
 
 #include "app/cli/inputs.h"
 #include "core/attention/forward.h"
+#include "core/backend/open_backend.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/checkpoint/safetensors_writer.h"
@@ -180,6 +181,7 @@ void run(const SpectraFlags& flags, const CommonFlags& common) {
     throw core::Error("--out must end in .json, .csv or .safetensors", flags.out);
   const auto model = openModel(flags.model, common);
   core::SpectraOptions options = optionsOf(*model, flags);
+  options.backend = core::deviceOnly(openBackend(common));
   if (!flags.weightedBy.empty() && flags.fold == "on")
     throw core::Error("--weighted-by takes the gains from the input", "--fold-norms on", "leave it out");
   const core::DiskCache cache = flags.withoutCache ? core::DiskCache() : core::DiskCache::ofUser();

@@ -9,6 +9,7 @@
 #include "core/attention/attention_map.h"
 #include "core/attention/forward.h"
 #include "core/attention/telling_heads.h"
+#include "core/backend/open_backend.h"
 #include "core/mechanisms/replace.h"
 
 namespace headscope::app {
@@ -41,14 +42,14 @@ AppState::AppState(QObject* parent) : QObject(parent), jobs_(std::make_unique<Jo
 AppState::~AppState() = default;
 
 void AppState::start(const StartOptions& options) {
-  device_ = options.device;
+  device_ = options.device, precision_ = options.precision;
   strength_ = options.strength;
   promptText_ = QString::fromStdString(options.prompt);
   Q_EMIT promptReplaced();
   jobs_->submit(
       "backend", "Choosing the device",
-      [this, device = device_](core::Job&) -> JobRunner::Delivery {
-        auto backend = core::openBackend(device);
+      [this, device = device_, precision = precision_](core::Job&) -> JobRunner::Delivery {
+        auto backend = core::openBackend(device, core::precisionOf(precision));
         return [this, backend] {
           backend_ = backend;
           Q_EMIT modelChanged();

@@ -18,7 +18,7 @@
 namespace headscope::app {
 
 struct StartOptions {
-  std::string model = "tales", adapter, prompt, device = "auto", session, timesFile;
+  std::string model = "tales", adapter, prompt, device = "auto", precision = "float32", session, timesFile;
   double strength = 1.0;
   bool hasModel = false, hasPrompt = false;  // given, not the standard ones
 };
@@ -123,7 +123,7 @@ class AppState : public QObject {
 
   std::unique_ptr<JobRunner> jobs_;
   std::shared_ptr<core::Backend> backend_;
-  std::string device_ = "auto";
+  std::string device_ = "auto", precision_ = "float32";
   OpenedModel opened_;
   std::shared_ptr<const core::Trace> trace_, baseTrace_;
   std::shared_ptr<const core::HeadScores> scores_;

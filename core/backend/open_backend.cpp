@@ -24,6 +24,17 @@ PluginResult guarded(PluginResult loaded, const DiskCache& cache) {
   return {backend, {}};
 }
 
+std::shared_ptr<Backend> deviceOnly(std::shared_ptr<Backend> backend) {
+  return backend != nullptr && backend->name() != "cpu" ? std::move(backend) : nullptr;
+}
+
+Precision precisionOf(const std::string& word) {
+  for (const Precision p : {Precision::Float32, Precision::Tf32, Precision::Bf16}) {
+    if (nameOf(p) == word) return p;
+  }
+  throw Error("unknown precision \"" + word + "\"", "--precision", "use float32, tf32 or bf16");
+}
+
 std::shared_ptr<Backend> openBackend(const std::string& device, Precision precision) {
   if (device != "auto" && device != "cpu" && device != "cuda") {
     throw Error("unknown device \"" + device + "\"", "--device", "use auto, cpu or cuda");

@@ -1,5 +1,5 @@
 #pragma once
-// How openBackend (backend.h) takes a device into use, apart from where the device comes from: for tests with a device of their own.
+// How openBackend (backend.h) takes a device into use, apart from where the device comes from; and what callers of it share.
 #include "core/backend/cuda_plugin.h"
 #include "core/weights/disk_cache.h"
 
@@ -8,5 +8,11 @@ namespace headscope::core {
 /// The loaded backend after its self-test, behind a GuardedBackend; what failed is withdrawn and named in reason(). A device that
 /// is lost in the test is none.
 PluginResult guarded(PluginResult loaded, const DiskCache& cache);
+
+/// The backend where it is a device, null where it is the CPU: analyses that have their own way on the CPU hand over to the former.
+std::shared_ptr<Backend> deviceOnly(std::shared_ptr<Backend> backend);
+
+/// "float32", "tf32" or "bf16". Throws Error on another word.
+Precision precisionOf(const std::string& word);
 
 }  // namespace headscope::core

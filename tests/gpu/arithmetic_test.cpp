@@ -69,7 +69,9 @@ TEST(GpuDecode, bf16RoundsToNearestEven) {
   }
   for (uint32_t bits = 0; bits < 65536; ++bits) {
     const float value = decodeBf16(static_cast<uint16_t>(bits));
-    if (!std::isnan(value)) EXPECT_EQ(encodeBf16(value), bits);
+    if (!std::isnan(value)) {
+      EXPECT_EQ(encodeBf16(value), bits);
+    }
   }
 }
 

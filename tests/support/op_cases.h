@@ -10,6 +10,13 @@
 
 namespace headscope::tests {
 
+/// True: checks leave out their large cases, for runs under a sanitizer of the device.
+inline bool& onlySmallCases() {
+  static bool isOnly = false;
+  return isOnly;
+}
+inline bool isLeftOut(int64_t size, int64_t limit) { return onlySmallCases() && size > limit; }
+
 struct LinearCase {
   int64_t rows, inputs, outputs;
   core::DType dtype = core::DType::F32;
