@@ -21,7 +21,7 @@ using nlohmann::json;
 
 struct LoraFlags {
   std::string model, adapter, out;
-  int64_t wholeWidth = 512, offset = 0;
+  int64_t wholeWidth = 256, offset = 0;
   int64_t edges = 200;
 };
 

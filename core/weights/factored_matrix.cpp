@@ -77,15 +77,19 @@ FactorCore factorCore(DoubleMatrix g, int64_t width) {
 
 FactorCore factorCore(ConstMatrixView factor) { return factorCore(gram(factor), factor.cols); }
 
-Spectrum factorSpectrum(const FactorCore& core) {
-  const int64_t count = std::min(core.rank(), core.width);
-  if (!core.isFinite) return notFinite(count);
+Spectrum spectrumOfSquares(std::vector<double> eigenvalues, int64_t count) {
   Spectrum s;
-  s.sigma = symmetricEigenvalues(core.gram);
+  s.sigma = std::move(eigenvalues);
   s.sigma.resize(static_cast<size_t>(count));
   for (double& v : s.sigma) v = v > 0 ? std::sqrt(v) : 0.0;
   s.noise = squaringNoise(s.sigma);
   return s;
+}
+
+Spectrum factorSpectrum(const FactorCore& core) {
+  const int64_t count = std::min(core.rank(), core.width);
+  if (!core.isFinite) return notFinite(count);
+  return spectrumOfSquares(symmetricEigenvalues(core.gram), count);
 }
 
 Spectrum fusedSpectrum(const FactorCore& left, const FactorCore& right, const DoubleMatrix* middle, CoreValues values) {

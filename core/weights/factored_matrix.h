@@ -40,6 +40,8 @@ FactorCore factorCore(DoubleMatrix gram, int64_t width);
 
 /// Singular values of the factor itself by the Gram route; min(k, m) of them.
 Spectrum factorSpectrum(const FactorCore& core);
+/// The same from the Gram matrix' eigenvalues, descending; `count` of them.
+Spectrum spectrumOfSquares(std::vector<double> eigenvalues, int64_t count);
 /// How the values of a k x k core are found: Svd to 1e-15 of the largest; Eigen from its square, half the work, right to 4e-8.
 enum class CoreValues { Svd, Eigen };
 /// Singular values of L^T M R by the Gram route, M [k_l, k_r] (null: identity); at most min(k_l, k_r, m, n) of them.

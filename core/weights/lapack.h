@@ -14,5 +14,6 @@ void dgesdd_(const char* jobz, const int* m, const int* n, double* a, const int*
 void dgeqrf_(const int* m, const int* n, double* a, const int* lda, double* tau, double* work, const int* lwork, int* info);
 void dorgqr_(const int* m, const int* n, const int* k, double* a, const int* lda, const double* tau, double* work, const int* lwork,
              int* info);
+void dsterf_(const int* n, double* d, double* e, int* info);
 void dlaed4_(const int* n, const int* i, const double* d, const double* z, double* delta, const double* rho, double* dlam, int* info);
 }

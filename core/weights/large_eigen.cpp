@@ -23,6 +23,11 @@ int asInt(int64_t n) { return static_cast<int>(n); }
 
 // ---- reduction to tridiagonal form
 
+void requireFinite(const DoubleMatrix& a) {
+  if (!std::all_of(a.values.begin(), a.values.end(), [](double v) { return std::isfinite(v); }))
+    throw Error("a matrix with NaN or infinite values can't be decomposed");
+}
+
 /// A symmetric matrix as reflectors and a tridiagonal matrix: row i of `reflectors` is v_i, with v_i[c] = 0 for c <= i.
 struct Reduced {
   std::vector<double> diagonal, off, scales;  // [n], [n - 1], [n - 1]
@@ -373,11 +378,21 @@ std::vector<double> tridiagonalEigen(std::vector<double> diagonal, std::vector<d
   return DivideAndConquer(std::move(diagonal), std::move(off), vectors, job).run();
 }
 
+std::vector<double> largeSymmetricEigenvalues(DoubleMatrix a, const Job& job) {
+  requireFinite(a);
+  const int n = asInt(a.rows);
+  if (n <= kDirect) return symmetricEigenvalues(std::move(a));
+  Reduced reduced = reduce(std::move(a), job);
+  int info = 0;
+  dsterf_(&n, reduced.diagonal.data(), reduced.off.data(), &info);
+  if (info != 0) throw Error("a decomposition did not converge (dsterf)");
+  std::reverse(reduced.diagonal.begin(), reduced.diagonal.end());
+  return std::move(reduced.diagonal);
+}
+
 std::vector<double> largeSymmetricEigen(DoubleMatrix a, DoubleMatrix& vectors, const Job& job) {
   const int64_t n = a.rows;
-  for (const double v : a.values) {
-    if (!std::isfinite(v)) throw Error("a matrix with NaN or infinite values can't be decomposed");
-  }
+  requireFinite(a);
   if (n <= kDirect) return symmetricEigen(std::move(a), vectors);
   const Reduced reduced = reduce(std::move(a), job);
   DoubleMatrix columns;

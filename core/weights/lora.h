@@ -56,7 +56,7 @@ struct WholeIntruders {
 struct LoraOptions {
   int64_t offset = 0;                // of the query after its key, where the model has rotary positions
   bool withDetails = true;           // term spectra, intruders, principal angles
-  int64_t denseIntruderWidth = 512;  // whole matrices up to this width are decomposed; of wider ones only what the count needs
+  int64_t denseIntruderWidth = 256;  // whole matrices up to this width are decomposed; of wider ones only what the count needs
 };
 
 struct LoraLayer {

@@ -13,6 +13,7 @@
 #include "core/base/parallel.h"
 #include "core/weights/content_hash.h"
 #include "core/weights/input_statistics.h"
+#include "core/weights/large_eigen.h"
 #include "core/weights/layer_factors.h"
 
 namespace headscope::core {
@@ -82,7 +83,9 @@ Spectrum wholeSpectrum(const Matrix& m, SpectrumRoute route, Backend* backend, c
   core.width = view.cols;
   core.gram = gramTiled(view, &job);
   core.isFinite = std::all_of(core.gram.values.begin(), core.gram.values.end(), [](double v) { return std::isfinite(v); });
-  return factorSpectrum(core);
+  if (!core.isFinite) return factorSpectrum(core);
+  const int64_t count = std::min(view.rows, view.cols);
+  return spectrumOfSquares(largeSymmetricEigenvalues(std::move(core.gram), job), count);
 }
 
 /// ||mu W||^2 / (tr(W^T Sigma W) + ||mu W||^2), head by head.
