@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/error.h"
 #include "tests/support/naive_ops.h"
 
 namespace headscope::tests {
