@@ -362,6 +362,21 @@ VisiblePart visiblePart(const core::ViewOptions& options, int64_t count) {
   return part;
 }
 
+bool followInMap(const core::Selection& selection, int64_t count, core::ViewOptions& options) {
+  const VisiblePart part = visiblePart(options, count);
+  if (part.rows >= static_cast<double>(count)) return false;
+  // What is outside comes to the middle; what is inside stays where it is.
+  const auto moved = [count](int64_t token, double first, double size) {
+    const double at = static_cast<double>(token);
+    return token < 0 || token >= count || (at >= first && at + 1 <= first + size) ? first : at + 0.5 - size / 2;
+  };
+  options.firstRow = moved(selection.query, part.firstRow, part.rows);
+  options.firstCol = moved(selection.key, part.firstCol, part.cols);
+  const VisiblePart kept = visiblePart(options, count);
+  options.firstRow = kept.firstRow, options.firstCol = kept.firstCol;
+  return kept.firstRow != part.firstRow || kept.firstCol != part.firstCol;
+}
+
 bool zoomMap(const View::Gesture& gesture, int64_t count, core::ViewOptions& options) {
   using Kind = View::Gesture::Kind;
   const VisiblePart part = visiblePart(options, count);

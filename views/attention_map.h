@@ -46,6 +46,9 @@ VisiblePart visiblePart(const core::ViewOptions& options, int64_t count);
 Figure drawAttentionMap(const AttentionMapData& data, const core::ViewOptions& options, const core::Selection& selection,
                         const std::optional<CellDetail>& detail, const ViewFrame& frame);
 
+/// Pans a zoomed map so that the query and the key are in it; false when they are already.
+bool followInMap(const core::Selection& selection, int64_t count, core::ViewOptions& options);
+
 /// Zooms at the pointer, pans, resets: shared by every view of one N x N map whose plot answers with Pick::Kind::Cell.
 bool zoomMap(const View::Gesture& gesture, int64_t count, core::ViewOptions& options);
 

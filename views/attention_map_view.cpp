@@ -4,6 +4,7 @@
 
 #include "core/attention/attention_map.h"
 #include "core/attention/head_name.h"
+#include "core/base/error.h"
 #include "views/attention_map.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
@@ -14,6 +15,7 @@
 namespace headscope::views {
 namespace {
 
+constexpr double kMostTableCells = 4e6;    // of a CSV: some 200 MB
 constexpr int64_t kReceivedTokens = 4096;  // beyond, a pass over all N^2 weights is too much for a strip
 
 bool hasHead(const ViewInput& input) {
@@ -114,6 +116,11 @@ class AttentionMapView : public View {
     const auto last = [&](double from, double size) {
       return std::min(input.trace->count(), static_cast<int64_t>(std::ceil(from + size)));
     };
+    const double shown = part.rows * part.cols;
+    if (shown > kMostTableCells) {
+      throw core::Error("a table of " + std::to_string(static_cast<int64_t>(shown)) + " weights is too long", std::string(name()),
+                        "zoom in: only what is visible is written; headscope attend writes whole maps");
+    }
     for (int64_t i = first(part.firstRow); i < last(part.firstRow, part.rows); ++i) {
       job.checkpoint();
       const std::vector<float> row = map.row(i);
@@ -125,6 +132,10 @@ class AttentionMapView : public View {
       }
     }
     return table;
+  }
+
+  bool follow(const ViewInput& input, Size, core::ViewOptions& options) const override {
+    return input.trace && followInMap(input.selection, input.trace->count(), options);
   }
 
   bool handle(const Gesture& gesture, const ViewInput& input, Size, core::ViewOptions& options, core::Selection& selection) const override {

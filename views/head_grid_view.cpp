@@ -83,6 +83,25 @@ class HeadGridView : public View {
     return table;
   }
 
+  bool follow(const ViewInput& input, Size size, core::ViewOptions& options) const override {
+    if (!input.model) return false;
+    const core::ModelSpec& spec = input.model->spec();
+    const HeadGridLayout layout = layOutHeadGrid(spec.layers, spec.heads, options, size, false);
+    const auto order = headOrder(spec.layers, spec.heads, input.scores.get(), options.sortBy);
+    const int64_t layer = input.selection.layer;
+    if (layer < 0 || layer >= spec.layers) return false;
+    const auto& row = order[static_cast<size_t>(layer)];
+    const int64_t column = std::find(row.begin(), row.end(), input.selection.head) - row.begin();
+    const auto moved = [](int64_t at, int64_t first, int64_t shown, int64_t all) {
+      return at >= first && at < first + shown ? first : std::clamp<int64_t>(at - shown / 2, 0, all - shown);
+    };
+    const int64_t firstLayer = moved(layer, layout.firstLayer, layout.layers, spec.layers);
+    const int64_t firstHead = moved(column, layout.firstHead, layout.heads, spec.heads);
+    if (firstLayer == layout.firstLayer && firstHead == layout.firstHead) return false;
+    options.firstRow = static_cast<double>(firstLayer), options.firstCol = static_cast<double>(firstHead);
+    return true;
+  }
+
   bool handle(const Gesture& gesture, const ViewInput& input, Size size, core::ViewOptions& options,
               core::Selection& selection) const override {
     if (!input.model) return false;

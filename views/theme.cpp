@@ -52,6 +52,16 @@ Theme paperTheme(bool isDark, double font_pt) {
   return t;
 }
 
+Theme presenterTheme(Theme theme) {
+  constexpr double kScale = 1.6;
+  for (double* size : {&theme.textSize, &theme.smallSize, &theme.headingSize, &theme.monoSize, &theme.rowHeight, &theme.listRowHeight})
+    *size *= kScale;
+  return theme;
+}
+
+double Theme::paneHeader() const { return std::max(32.0, std::round(textSize * 2)); }
+double Theme::tokenRow() const { return std::max(24.0, std::round(monoSize * 2)); }
+
 double contrast(Color a, Color b) {
   const double x = luminance(a), y = luminance(b);
   return (std::max(x, y) + 0.05) / (std::min(x, y) + 0.05);

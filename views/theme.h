@@ -22,6 +22,9 @@ struct Theme {
   Font small() const { return {FontFace::Sans, smallSize, FontWeight::Regular}; }
   Font heading() const { return {FontFace::Sans, headingSize, FontWeight::SemiBold}; }
   Font mono() const { return {FontFace::Mono, monoSize, FontWeight::Regular}; }
+  /// Height of a pane's header, and of a row of tokens: grow with the type.
+  double paneHeader() const;
+  double tokenRow() const;
 };
 
 Theme lightTheme();
@@ -29,9 +32,12 @@ Theme darkTheme();
 /// For exports: light or dark tokens with paper sizes (type `font_pt`, default 7).
 Theme paperTheme(bool isDark = false, double font_pt = 7);
 
+/// For a room: all type 1.6 times as large.
+Theme presenterTheme(Theme theme);
+
 /// Measures of the window shell, points.
 struct ShellMeasures {
-  double leftDock = 264, rightDock = 288, promptStrip = 84, paneHeader = 32, statusBar = 24;
+  double leftDock = 264, rightDock = 288, promptStrip = 84, statusBar = 24;
 };
 
 /// WCAG contrast ratio of two opaque colours, 1 to 21.

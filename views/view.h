@@ -87,6 +87,8 @@ class View {
     bool isPan = false;                  // middle button or space held
     std::vector<core::HeadRef> heads{};  // drag: heads whose cells or nodes touch the rectangle from start to at
   };
+  /// Moves what is visible so that it holds the selection; false where it does already, or always does.
+  virtual bool follow(const ViewInput& input, Size size, core::ViewOptions& options) const;
   virtual bool handle(const Gesture& gesture, const ViewInput& input, Size size, core::ViewOptions& options,
                       core::Selection& selection) const;
 };

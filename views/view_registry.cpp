@@ -18,6 +18,7 @@ const View* findView(std::string_view name) {
   return nullptr;
 }
 
+bool View::follow(const ViewInput&, Size, core::ViewOptions&) const { return false; }
 bool View::handle(const Gesture&, const ViewInput&, Size, core::ViewOptions&, core::Selection&) const { return false; }
 
 }  // namespace headscope::views

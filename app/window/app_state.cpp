@@ -1,7 +1,9 @@
 #include "app/window/app_state.h"
 
+#include <QStringList>
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "app/assets.h"
 #include "app/replaced_run.h"
@@ -37,6 +39,9 @@ AppState::AppState(QObject* parent) : QObject(parent), jobs_(std::make_unique<Jo
   typing_.setSingleShot(true);
   typing_.setInterval(kTypingRest_ms);
   connect(&typing_, &QTimer::timeout, this, &AppState::runPrompt);
+  connect(jobs_.get(), &JobRunner::submitted, this, [this](const std::string& lane) {
+    if (stopped_.erase(lane) > 0) Q_EMIT stoppedChanged();
+  });
 }
 
 AppState::~AppState() = default;
@@ -46,17 +51,7 @@ void AppState::start(const StartOptions& options) {
   strength_ = options.strength;
   promptText_ = QString::fromStdString(options.prompt);
   Q_EMIT promptReplaced();
-  jobs_->submit(
-      "backend", "Choosing the device",
-      [this, device = device_, precision = precision_](core::Job&) -> JobRunner::Delivery {
-        auto backend = core::openBackend(device, core::precisionOf(precision));
-        return [this, backend] {
-          backend_ = backend;
-          Q_EMIT modelChanged();
-          runPrompt();
-        };
-      },
-      [this](const core::Error& e) { report(e); });
+  openBackend();
   if (options.session.empty()) {
     openModel(QString::fromStdString(options.model), QString::fromStdString(options.adapter));
     return;
@@ -74,6 +69,20 @@ void AppState::start(const StartOptions& options) {
         report(e);
         openModel(QString::fromStdString(options.model), QString::fromStdString(options.adapter));
       });
+}
+
+void AppState::openBackend() {
+  jobs_->submit(
+      "backend", "Choosing the device",
+      [this, device = device_, precision = precision_](core::Job&) -> JobRunner::Delivery {
+        auto backend = core::openBackend(device, core::precisionOf(precision));
+        return [this, backend] {
+          backend_ = backend;
+          Q_EMIT modelChanged();
+          runPrompt();
+        };
+      },
+      [this](const core::Error& e) { report(e); });
 }
 
 int64_t AppState::layers() const { return opened_.model ? opened_.model->spec().layers : 0; }
@@ -99,6 +108,7 @@ core::Session AppState::session() const {
 // ---- model and prompt
 
 void AppState::openModel(const QString& source, const QString& adapter) {
+  asked_ = {source, adapter};
   jobs_->submit(
       "model", "Opening " + source.toStdString(),
       [this, source = source.toStdString(), adapter = adapter.toStdString(), strength = strength_](core::Job& job) -> JobRunner::Delivery {
@@ -110,6 +120,7 @@ void AppState::openModel(const QString& source, const QString& adapter) {
 
 void AppState::openAdapter(const QString& folder) {
   if (!opened_.model) return;
+  asked_ = {QString::fromStdString(opened_.source), folder};
   jobs_->submit(
       "model", "Opening the adapter",
       [this, opened = opened_, folder = folder.toStdString(), strength = strength_](core::Job& job) -> JobRunner::Delivery {
@@ -295,7 +306,41 @@ const std::vector<float>& AppState::rowWeights() {
   return rowWeights_;
 }
 
-void AppState::stopJobs() { jobs_->cancelAll(); }
+void AppState::stopJobs() {
+  for (const auto& [lane, title] : jobs_->lanes()) {
+    // A file half written or a session half read is asked for again by whoever wanted it.
+    const bool canResume = lane != "export" && lane != "session" && lane != "preview";
+    if (canResume) stopped_[lane] = title;
+  }
+  jobs_->cancelAll();
+  Q_EMIT stoppedChanged();
+}
+
+void AppState::resume() {
+  const auto stopped = std::exchange(stopped_, {});
+  const auto was = [&](const char* lane) { return stopped.count(lane) > 0; };
+  Q_EMIT stoppedChanged();
+  if (was("backend")) openBackend();
+  if (was("model")) {
+    openModel(asked_.first, asked_.second);
+  } else if (was("forward")) {
+    runPrompt();
+  } else if (trace_) {
+    if (was("scores")) runScores(false);
+    if (was("key scores")) runScores(true);
+    if (was("next token")) runNextTokens();
+    if (was("baseline")) runBaseline();
+    if (was("true model")) runTrueModel();
+  }
+  Q_EMIT panesChanged();  // panes ask again for what they lack
+}
+
+QString AppState::stoppedText() const {
+  QStringList titles;
+  for (const auto& [lane, title] : stopped_) titles << QString::fromStdString(title);
+  titles.removeDuplicates();
+  return titles.join(QStringLiteral(", "));
+}
 void AppState::report(const core::Error& error) { Q_EMIT noticed({Notice::Kind::Error, describe(error)}); }
 
 // ---- selection

@@ -6,6 +6,7 @@
 #include <QString>
 #include <QTimer>
 #include <array>
+#include <map>
 #include <memory>
 #include <optional>
 
@@ -92,9 +93,18 @@ class AppState : public QObject {
   bool canRedo() const { return !future_.empty(); }
   /// Scores that need a selection in every row, when somebody asks for them.
   void wantKeyScores();
+  /// Stops what runs and waits, and remembers it; resume() does it again. What is asked for anew is no longer stopped.
   void stopJobs();
+  void resume();
+  bool isStopped(const std::string& lane) const { return stopped_.contains(lane); }
+  /// Titles of what was stopped and not asked for again, "" nothing.
+  QString stoppedText() const;
   void say(const QString& text) { Q_EMIT noticed({Notice::Kind::Information, text}); }
   void report(const core::Error& error);
+
+  /// Whether views may glide to what was selected (default: yes); the system or the person may not want motion.
+  bool isMotionWelcome() const { return isMotionWelcome_; }
+  void setMotionWelcome(bool isWelcome) { isMotionWelcome_ = isWelcome; }
 
   const views::Theme& theme() const { return theme_; }
   void setTheme(const views::Theme& theme);
@@ -109,9 +119,11 @@ class AppState : public QObject {
   void hoverChanged();
   void panesChanged();
   void themeChanged();
+  void stoppedChanged();
   void noticed(const headscope::app::Notice& notice);
 
  private:
+  void openBackend();
   void takeModel(OpenedModel opened);
   void runPrompt();
   void takeTrace(std::shared_ptr<const core::Trace> trace);
@@ -133,6 +145,9 @@ class AppState : public QObject {
   QString promptText_;
   double strength_ = 1.0;
   std::string mechanism_, replacedHeads_;
+  std::pair<QString, QString> asked_;           // model and adapter that were to be opened last
+  std::map<std::string, std::string> stopped_;  // lanes and titles
+  bool isMotionWelcome_ = true;
   core::Selection selection_, hover_;
   std::vector<core::Selection> past_, future_;
   bool isHeadChosen_ = false;  // by a person or a session: scores no longer choose it

@@ -8,8 +8,10 @@
 #include <QGuiApplication>
 #include <QKeyEvent>
 #include <QMouseEvent>
+#include <QNativeGestureEvent>
 #include <QOpenGLContext>
 #include <QOpenGLFunctions>
+#include <QTouchEvent>
 #include <algorithm>
 #include <cmath>
 
@@ -26,7 +28,8 @@ double processorMilliseconds() {
   return static_cast<double>(t.tv_sec) * 1e3 + static_cast<double>(t.tv_nsec) * 1e-6;
 }
 
-constexpr int kSettlingFrames = 2;  // after an input: hover and popups depend on the frame before
+constexpr double kZoomOfNotch = 1.2;  // what views make of one notch of the wheel
+constexpr int kSettlingFrames = 2;    // after an input: hover and popups depend on the frame before
 
 int keyCode(int key) {
   switch (key) {
@@ -91,6 +94,7 @@ Canvas::Canvas(views::WorkspaceHost& host, views::FontFiles fonts, QWidget* pare
   setFocusPolicy(Qt::StrongFocus);
   setMinimumSize(0, 0);
   setObjectName("canvas");
+  setAttribute(Qt::WA_AcceptTouchEvents);
 }
 
 Canvas::~Canvas() {
@@ -165,7 +169,7 @@ void Canvas::rebuildFonts() {
   ImGuiIO& io = ImGui::GetIO();
   ImGui_ImplOpenGL3_DestroyFontsTexture();
   fonts_->rebuild(*io.Fonts);
-  io.FontDefault = fonts_->widgetFont(views::Font{});
+  io.FontDefault = fonts_->widgetFont(host_.theme().sans());
   ImGui_ImplOpenGL3_CreateFontsTexture();
 }
 
@@ -185,6 +189,7 @@ void Canvas::paintGL() {
   io.DisplaySize = {static_cast<float>(width()), static_cast<float>(height())};
   io.DisplayFramebufferScale = {static_cast<float>(ratio), static_cast<float>(ratio)};
   io.FontGlobalScale = static_cast<float>(1 / ratio);
+  io.FontDefault = fonts_->widgetFont(host_.theme().sans());  // another one after a change of theme
   applyEvents(input_.takeFrame());
   drawFrame();
   // Glyphs met for the first time: draw the same frame again with them rather than show gaps.
@@ -278,7 +283,57 @@ void Canvas::pushKey(QKeyEvent* event, bool isDown) {
     push({CanvasEvent::Kind::Text, 0, 0, 0, false, event->text().toStdString()});
 }
 
+void Canvas::pushZoom(QPointF at, double factor) {
+  if (!(factor > 0) || !std::isfinite(factor)) return;
+  push({CanvasEvent::Kind::Move, at.x(), at.y()});
+  push({CanvasEvent::Kind::Wheel, 0, std::log(factor) / std::log(kZoomOfNotch)});
+}
+
+/// Two fingers on a touchpad, as the system tells them.
+bool Canvas::pinch(QEvent* event) {
+  if (event->type() != QEvent::NativeGesture) return false;
+  const auto* native = static_cast<QNativeGestureEvent*>(event);
+  if (native->gestureType() != Qt::ZoomNativeGesture) return false;
+  pushZoom(native->position(), 1 + native->value());
+  return true;
+}
+
+/// Fingers on the screen: one is the left button, two zoom.
+bool Canvas::touch(QEvent* event) {
+  const QEvent::Type type = event->type();
+  if (type != QEvent::TouchBegin && type != QEvent::TouchUpdate && type != QEvent::TouchEnd && type != QEvent::TouchCancel) return false;
+  event->accept();
+  const auto points = static_cast<QTouchEvent*>(event)->points();
+  const bool isOver = type == QEvent::TouchEnd || type == QEvent::TouchCancel;
+  if (points.size() >= 2 && !isOver) {
+    if (isFingerDown_) {
+      // What the first finger began is neither a click nor a drag.
+      push({CanvasEvent::Kind::Leave});
+      push({CanvasEvent::Kind::Button, 0, 0, 0, false});
+      isFingerDown_ = false;
+    }
+    const QPointF first = points[0].position(), second = points[1].position();
+    const double apart = std::hypot(first.x() - second.x(), first.y() - second.y());
+    if (fingersApart_ > 0 && apart > 0) pushZoom((first + second) / 2, apart / fingersApart_);
+    fingersApart_ = apart;
+    return true;
+  }
+  if (points.isEmpty()) return true;
+  const QPointF at = points[0].position();
+  if (type == QEvent::TouchBegin) {
+    push({CanvasEvent::Kind::Move, at.x(), at.y()});
+    push({CanvasEvent::Kind::Button, 0, 0, 0, true});
+    isFingerDown_ = true;
+  } else if (isFingerDown_) {
+    push({CanvasEvent::Kind::Move, at.x(), at.y()});
+  }
+  if (isOver && isFingerDown_) push({CanvasEvent::Kind::Button, 0, 0, 0, false});
+  if (isOver) isFingerDown_ = false, fingersApart_ = 0;
+  return true;
+}
+
 bool Canvas::event(QEvent* event) {
+  if (pinch(event) || touch(event)) return true;
   // Text fields and open menus of the panes take the keys that are commands elsewhere.
   if (event->type() == QEvent::ShortcutOverride && isReady_) {
     ImGui::SetCurrentContext(context_);

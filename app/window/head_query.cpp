@@ -7,6 +7,7 @@
 #include <map>
 
 #include "core/base/error.h"
+#include "views/figure/axis.h"
 
 namespace headscope::app {
 namespace {
@@ -105,16 +106,11 @@ std::string scoreDefinition(const std::string& name) {
   return "Mean number of keys whose weights make up this share of the row";
 }
 
-std::string shortNumber(double value) {
+std::string columnNumber(double value) {
   if (std::isnan(value)) return "–";
-  char text[32];
   const double size = std::abs(value);
-  if (size != 0 && (size < 0.001 || size >= 1e6)) {
-    std::snprintf(text, sizeof text, "%.1e", value);
-  } else {
-    std::snprintf(text, sizeof text, size >= 100 ? "%.0f" : size >= 10 ? "%.1f" : "%.2f", value);
-  }
-  return text;
+  if (size != 0 && (size < 0.001 || size >= 1e6)) return views::shortNumber(value, 2);
+  return views::fixedNumber(value, size >= 100 ? 0 : size >= 10 ? 1 : 2);
 }
 
 double barShare(const core::HeadScores& scores, const std::string& name, double value) {

@@ -31,8 +31,8 @@ class HeadQuery {
 std::string scoreTitle(const std::string& name);
 /// How the number is defined, in a sentence.
 std::string scoreDefinition(const std::string& name);
-/// At most three significant digits, "" stays a dash for NaN.
-std::string shortNumber(double value);
+/// For columns of a table: the same decimals for numbers of a size, at most three significant digits; a dash for NaN.
+std::string columnNumber(double value);
 /// 0 to 1 for a bar: a share of 1 where the score is one, else of the largest of all heads.
 double barShare(const core::HeadScores& scores, const std::string& name, double value);
 

@@ -85,7 +85,7 @@ QVariant HeadTableModel::data(const QModelIndex& index, int role) const {
   switch (role) {
     case Qt::DisplayRole:
       if (index.column() == 0) return QStringLiteral("%1.%2").arg(head.layer).arg(head.head);
-      return score_.empty() ? QString() : QString::fromStdString(shortNumber(v));
+      return score_.empty() ? QString() : QString::fromStdString(columnNumber(v));
     case Qt::ToolTipRole:
       if (score_.empty()) return tr("Layer %1, head %2").arg(head.layer).arg(head.head);
       return tr("Layer %1, head %2: %3 %4\n%5")
@@ -179,7 +179,6 @@ HeadPanel::HeadPanel(AppState& state, QWidget* parent) : QWidget(parent), state_
   table_->verticalHeader()->hide();
   table_->verticalHeader()->setSectionResizeMode(QHeaderView::Fixed);
   table_->verticalHeader()->setMinimumSectionSize(8);
-  table_->verticalHeader()->setDefaultSectionSize(static_cast<int>(state.theme().listRowHeight));
   table_->horizontalHeader()->setMinimumSectionSize(8);
   table_->horizontalHeader()->setSectionResizeMode(0, QHeaderView::Fixed);
   table_->horizontalHeader()->resizeSection(0, 64);
@@ -217,6 +216,7 @@ HeadPanel::HeadPanel(AppState& state, QWidget* parent) : QWidget(parent), state_
 void HeadPanel::applyTheme() {
   title_->setFont(sansFont(state_.theme().headingSize, true));
   scoreButton_->setFont(sansFont(state_.theme().smallSize));
+  table_->verticalHeader()->setDefaultSectionSize(static_cast<int>(state_.theme().listRowHeight));
   table_->viewport()->update();
 }
 

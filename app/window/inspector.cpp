@@ -71,7 +71,7 @@ FactSection Inspector::headSection() const {
     const double value = scores->at(name, s.ref()), place = percentile(scores->values(name), value);
     Fact fact;
     fact.label = QString::fromStdString(scoreTitle(name));
-    fact.value = QString::fromStdString(shortNumber(value));
+    fact.value = QString::fromStdString(columnNumber(value));
     fact.bar = std::isnan(value) ? 0 : place / 100;
     fact.barColor = state_.theme().accent;
     fact.tip = tr("%1\n%2; above %3 % of all heads (the bar)")

@@ -31,6 +31,7 @@ std::shared_ptr<core::Job> JobRunner::submit(const std::string& lane, const std:
     waiting_.push_back({lane, job, std::move(work), std::move(failed)});
   }
   wake_.notify_one();
+  Q_EMIT submitted(lane);
   Q_EMIT changed();
   return job;
 }
@@ -65,9 +66,17 @@ std::vector<std::shared_ptr<core::Job>> JobRunner::active() const {
   return jobs;
 }
 
-bool JobRunner::isActive(const std::string& lane) const {
+std::shared_ptr<core::Job> JobRunner::find(const std::string& lane) const {
   const std::lock_guard lock(mutex_);
-  return newest_.count(lane) > 0;
+  const auto found = newest_.find(lane);
+  return found == newest_.end() ? nullptr : found->second;
+}
+
+std::map<std::string, std::string> JobRunner::lanes() const {
+  const std::lock_guard lock(mutex_);
+  std::map<std::string, std::string> titles;
+  for (const auto& [lane, job] : newest_) titles[lane] = job->title();
+  return titles;
 }
 
 void JobRunner::runWorker() {

@@ -34,11 +34,16 @@ class JobRunner : public QObject {
   void cancelAll();
   /// Waiting and running, oldest first.
   std::vector<std::shared_ptr<core::Job>> active() const;
-  bool isActive(const std::string& lane) const;
+  bool isActive(const std::string& lane) const { return find(lane) != nullptr; }
+  /// The lane's waiting or running job; null when there is none.
+  std::shared_ptr<core::Job> find(const std::string& lane) const;
+  /// Lanes in which something waits or runs, with its title.
+  std::map<std::string, std::string> lanes() const;
   bool isIdle() const { return active().empty(); }
 
  Q_SIGNALS:
   void changed();  // something began or ended
+  void submitted(const std::string& lane);
 
  private:
   struct Task {

@@ -7,6 +7,7 @@
 #include <QLabel>
 #include <QLineEdit>
 #include <QMimeData>
+#include <QScreen>
 #include <QStatusBar>
 #include <QTableView>
 #include <QUrl>
@@ -24,6 +25,9 @@
 #include "app/window/theme_style.h"
 
 namespace headscope::app {
+namespace {
+constexpr int kRoomForBothDocks = 1180;  // points of screen; with less the centre would be narrower than a map needs
+}
 
 MainWindow::MainWindow(const StartOptions& options)
     : settings_(QStringLiteral("headscope"), QStringLiteral("headscope")),
@@ -37,8 +41,9 @@ MainWindow::MainWindow(const StartOptions& options)
   board_ = std::make_unique<PaneBoard>(
       *state_, *measure_, [this] { repaintCanvas(); }, [this](int pane) { exportPane(pane); });
   themeChoice_ = static_cast<ThemeChoice>(std::clamp(settings_.value("theme", 0).toInt(), 0, 2));
-  const bool isDark = themeChoice_ == ThemeChoice::Dark || (themeChoice_ == ThemeChoice::System && systemTheme_.isDark());
-  state_->setTheme(isDark ? views::darkTheme() : views::lightTheme());
+  motionChoice_ = static_cast<MotionChoice>(std::clamp(settings_.value("motion", 0).toInt(), 0, 2));
+  state_->setTheme(chosenTheme());
+  applyMotion();
   buildCentre();
   buildDocks();
   buildMenus();
@@ -65,6 +70,7 @@ MainWindow::MainWindow(const StartOptions& options)
   connect(&state_->jobs(), &JobRunner::changed, this, [this, ticking] { state_->jobs().isIdle() ? ticking->stop() : ticking->start(); });
   connect(&systemTheme_, &SystemTheme::changed, this, [this] {
     if (themeChoice_ == ThemeChoice::System) chooseTheme(ThemeChoice::System);
+    applyMotion();
   });
   state_->start(options);
 }
@@ -133,26 +139,58 @@ void MainWindow::buildDocks() {
 }
 
 void MainWindow::applyTheme() {
-  const views::Theme& theme = state_->theme();
+  const views::Theme theme = chosenTheme();
+  QApplication::setFont(sansFont(theme.textSize));
   qApp->setPalette(paletteOf(theme));
   const QString rules =
       QStringLiteral(
           "#rule { background: %1; } QStatusBar { background: %2; border-top: 1px solid %1; } QStatusBar::item { border: none; }")
           .arg(toQt(theme.line).name(), toQt(theme.panel).name());
   qApp->setStyleSheet(styleSheetOf(theme) + rules);
+  state_->setTheme(theme);  // after the style sheet, which gives widgets their old type back
   repaintCanvas();
 }
 
 void MainWindow::chooseTheme(ThemeChoice choice) {
   themeChoice_ = choice;
   settings_.setValue("theme", static_cast<int>(choice));
-  const bool isDark = choice == ThemeChoice::Dark || (choice == ThemeChoice::System && systemTheme_.isDark());
-  state_->setTheme(isDark ? views::darkTheme() : views::lightTheme());
+  applyTheme();
+}
+
+views::Theme MainWindow::chosenTheme() const {
+  const bool isDark = themeChoice_ == ThemeChoice::Dark || (themeChoice_ == ThemeChoice::System && systemTheme_.isDark());
+  const views::Theme theme = isDark ? views::darkTheme() : views::lightTheme();
+  return isPresenting_ ? views::presenterTheme(theme) : theme;
+}
+
+void MainWindow::chooseMotion(MotionChoice choice) {
+  motionChoice_ = choice;
+  settings_.setValue("motion", static_cast<int>(choice));
+  applyMotion();
+}
+
+void MainWindow::applyMotion() {
+  state_->setMotionWelcome(motionChoice_ == MotionChoice::Gentle ||
+                           (motionChoice_ == MotionChoice::System && !systemTheme_.isMotionReduced()));
+}
+
+void MainWindow::setPresenting(bool isPresenting) {
+  if (isPresenting == isPresenting_) return;
+  isPresenting_ = isPresenting;
+  if (isPresenting) {
+    docksBefore_ = saveState();
+    leftDock_->hide(), rightDock_->hide();
+  } else {
+    restoreState(docksBefore_);
+  }
+  if (QAction* action = command("present")) action->setChecked(isPresenting);
   applyTheme();
 }
 
 void MainWindow::restore() {
-  resize(1440, 900);
+  const QRect room = screen()->availableGeometry();
+  resize(QSize(1440, 900).boundedTo(room.size()));
+  if (room.width() < kRoomForBothDocks) rightDock_->hide();  // a small screen: the picture first; View shows it again
   if (settings_.contains("geometry")) restoreGeometry(settings_.value("geometry").toByteArray());
   if (settings_.contains("docks")) restoreState(settings_.value("docks").toByteArray());
   views::WorkspaceSplits splits;
@@ -165,6 +203,7 @@ void MainWindow::restore() {
 }
 
 void MainWindow::closeEvent(QCloseEvent* event) {
+  setPresenting(false);
   settings_.setValue("geometry", saveGeometry());
   settings_.setValue("docks", saveState());
   settings_.setValue("panes", state_->paneCount());

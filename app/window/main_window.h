@@ -21,9 +21,11 @@ class ModelCard;
 class NoticeBar;
 class PromptPanel;
 class StatusStrip;
+class ExportDialog;
 struct ExportRequest;
 
 enum class ThemeChoice { System, Light, Dark };
+enum class MotionChoice { System, Gentle, None };
 
 class MainWindow : public QMainWindow {
   Q_OBJECT
@@ -43,12 +45,18 @@ class MainWindow : public QMainWindow {
   QAction* command(const QString& name) const;  // by object name, null when unknown
 
   void chooseTheme(ThemeChoice choice);
+  void chooseMotion(MotionChoice choice);
+  /// Type 1.6 times as large and no docks, for a room; the second call puts back what was.
+  void setPresenting(bool isPresenting);
+  bool isPresenting() const { return isPresenting_; }
   /// A folder with a model or an adapter, or a file that carries a session.
   void openPath(const QString& path);
   void openSession(const QString& path);
   /// Asks how, then exportTo().
   void exportPane(int pane);
   void exportTo(int pane, const ExportRequest& request);
+  /// Draws the picture for the dialog in a job.
+  void previewExport(int pane, const ExportRequest& request, QSize room, ExportDialog& dialog);
   void showPalette();
   void findHead();
 
@@ -65,6 +73,8 @@ class MainWindow : public QMainWindow {
   void buildViewMenu();
   QAction* add(QMenu* menu, const char* name, const QString& text, const QKeySequence& key, const QString& tip, std::function<void()> run);
   void applyTheme();
+  void applyMotion();
+  views::Theme chosenTheme() const;
   void fillRecent();
   void remember(const QString& path);
   void restore();
@@ -90,6 +100,9 @@ class MainWindow : public QMainWindow {
   QMenu* recent_ = nullptr;
   QList<QAction*> commands_;
   ThemeChoice themeChoice_ = ThemeChoice::System;
+  MotionChoice motionChoice_ = MotionChoice::System;
+  bool isPresenting_ = false;
+  QByteArray docksBefore_;  // presenting: as they were
 };
 
 /// What must be set before the QApplication (contexts shared, OpenGL 3.3 core by default), and after it (style, type).

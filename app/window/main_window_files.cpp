@@ -1,16 +1,42 @@
 // Opening and exporting: what a dropped or chosen path is, and saving a pane's picture.
 #include <QFileInfo>
+#include <QPainter>
+#include <QPointer>
+#include <algorithm>
 
 #include "app/render.h"
 #include "app/sinks/figure_file.h"
 #include "app/sinks/figure_session.h"
+#include "app/sinks/painter_sink.h"
 #include "app/window/export_dialog.h"
 #include "app/window/main_window.h"
+#include "app/window/theme_style.h"
 #include "core/base/error.h"
 #include "core/session/folder_hash.h"
 
 namespace headscope::app {
 namespace {
+
+struct Preview {
+  QImage picture;
+  double height_mm = 0;
+};
+
+/// The figure as it will be written, small; runs in a job.
+Preview drawPreview(const views::View& view, views::ViewInput input, const ExportRequest& request, QSize room, core::Job& job) {
+  if (!request.isPanel) input.selection.brushed.clear();
+  const views::Figure figure = paperFigure(view, input, request.layout, request.isDark, job);
+  job.checkpoint();
+  const double scale = std::min(room.width() / std::max(1.0, figure.size.width), room.height() / std::max(1.0, figure.size.height));
+  QImage picture(std::max(1, static_cast<int>(figure.size.width * scale)), std::max(1, static_cast<int>(figure.size.height * scale)),
+                 QImage::Format_ARGB32_Premultiplied);
+  picture.setDotsPerMeterX(2835), picture.setDotsPerMeterY(2835);  // 72 an inch: a point is a logical pixel
+  picture.fill(toQt(figure.background));
+  QPainter painter(&picture);
+  painter.scale(scale, scale);
+  paintFigure(painter, figure, std::max(0.25, 0.5 / scale), scale);
+  return {picture, figure.size.height * 25.4 / 72};
+}
 
 /// Computes, draws and writes; runs in a job.
 void writeExport(const views::View& view, views::ViewInput input, core::Session session, const ExportRequest& request, core::Job& job) {
@@ -85,9 +111,30 @@ void MainWindow::exportPane(int pane) {
   const QString name = fileNameFor(*view, input);
   // After the frame that asked: a dialog must not run inside it.
   QTimer::singleShot(0, this, [this, pane, name, heads = static_cast<int>(input.selection.brushed.size())] {
-    ExportDialog dialog(name, heads, settings_, this);
-    if (dialog.exec() == QDialog::Accepted) exportTo(pane, dialog.request());
+    ExportDialog dialog(name, heads, settings_, state_->theme(), this);
+    connect(&dialog, &ExportDialog::previewWanted, this,
+            [this, pane, &dialog](const ExportRequest& request, QSize room) { previewExport(pane, request, room, dialog); });
+    const bool isWanted = dialog.exec() == QDialog::Accepted;
+    state_->jobs().cancel("preview");
+    if (isWanted) exportTo(pane, dialog.request());
   });
+}
+
+void MainWindow::previewExport(int pane, const ExportRequest& request, QSize room, ExportDialog& dialog) {
+  const views::View* view = views::findView(state_->pane(pane).view);
+  if (!view) return;
+  const QPointer<ExportDialog> shown = &dialog;
+  state_->jobs().submit(
+      "preview", "Picture for the export",
+      [view, request, room, shown, input = state_->viewInput(pane)](core::Job& job) -> JobRunner::Delivery {
+        const Preview preview = drawPreview(*view, input, request, room, job);
+        return [shown, preview] {
+          if (shown) shown->showPreview(preview.picture, preview.height_mm);
+        };
+      },
+      [shown](const core::Error& e) {
+        if (shown) shown->showMessage(describe(e));
+      });
 }
 
 void MainWindow::exportTo(int pane, const ExportRequest& request) {

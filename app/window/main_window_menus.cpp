@@ -82,6 +82,8 @@ void MainWindow::buildMenus() {
                         leaveFocus();
                       });
   stop->setShortcutContext(Qt::WindowShortcut);
+  add(edit, "resume", tr("Go on with what was stopped"), QKeySequence(Qt::CTRL | Qt::Key_R), tr("Computes it after all"),
+      [&s] { s.resume(); });
 }
 
 void MainWindow::buildFileMenu() {
@@ -135,6 +137,9 @@ void MainWindow::buildViewMenu() {
       [&s] { s.toggleMaximised(s.focusedPane()); });
   add(view, "nextPane", tr("Next pane"), QKeySequence(Qt::Key_F6), tr("Move the focus to the next pane"),
       [&s] { s.focusPane((s.focusedPane() + 1) % s.paneCount()); });
+  add(view, "present", tr("Presenter mode"), QKeySequence(Qt::Key_F5), tr("Large type and no docks, for a room; again to go back"), [this] {
+    setPresenting(!isPresenting_);
+  })->setCheckable(true);
   view->addSeparator();
   for (QDockWidget* dock : {leftDock_, rightDock_}) {
     QAction* toggle = dock->toggleViewAction();
@@ -152,6 +157,18 @@ void MainWindow::buildViewMenu() {
     action->setCheckable(true);
     action->setChecked(choice == themeChoice_);
     group->addAction(action);
+  }
+  QMenu* motion = view->addMenu(tr("Motion"));
+  auto* motions = new QActionGroup(this);
+  const std::tuple<MotionChoice, const char*, QString> kinds[] = {{MotionChoice::System, "motionSystem", tr("As the system")},
+                                                                  {MotionChoice::Gentle, "motionGentle", tr("Views glide")},
+                                                                  {MotionChoice::None, "motionNone", tr("Views jump")}};
+  for (const auto& [choice, name, text] : kinds) {
+    QAction* action =
+        add(motion, name, text, {}, tr("How a zoomed view follows what is selected"), [this, choice = choice] { chooseMotion(choice); });
+    action->setCheckable(true);
+    action->setChecked(choice == motionChoice_);
+    motions->addAction(action);
   }
 }
 

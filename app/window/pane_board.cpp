@@ -2,10 +2,15 @@
 
 #include <QMetaObject>
 #include <algorithm>
+#include <cmath>
 
 namespace headscope::app {
+namespace {
+constexpr double kGlide_ms = 150;
+}
 
 void PaneBoard::changeOptions(int pane, const core::ViewOptions& options) {
+  slots_[static_cast<size_t>(pane)].gliding.invalidate();
   core::ViewOptions kept = options;
   const auto strength = kept.numbers.extract(views::kStrengthOption);
   if (kept != state_.pane(pane).options) state_.setOptions(pane, kept);
@@ -13,8 +18,9 @@ void PaneBoard::changeOptions(int pane, const core::ViewOptions& options) {
 }
 
 bool PaneBoard::isSettled() const {
-  return std::all_of(slots_.begin(), slots_.end(),
-                     [](const Slot& slot) { return slot.wanted.empty() || slot.wanted == slot.key || slot.wanted == slot.failed; });
+  return std::all_of(slots_.begin(), slots_.end(), [](const Slot& slot) {
+    return !slot.gliding.isValid() && (slot.wanted.empty() || slot.wanted == slot.key || slot.wanted == slot.failed);
+  });
 }
 
 bool PaneBoard::hasPicture(int pane) const {
@@ -26,38 +32,103 @@ views::WorkspaceHost::Pane PaneBoard::pane(int index, views::Size size) {
   Pane shown;
   Slot& slot = slots_[static_cast<size_t>(index)];
   shown.view = views::findView(state_.pane(index).view);
-  shown.input = state_.viewInput(index);
   if (!shown.view) {
     shown.message = "This program has no view named " + state_.pane(index).view;
     return shown;
   }
   if (slot.view != state_.pane(index).view) {
-    state_.jobs().cancel("pane " + std::to_string(index));
+    state_.jobs().cancel(laneOf(index));
     slot = Slot{};
     slot.view = state_.pane(index).view;
+    slot.followed = state_.selection();
   }
+  follow(index, slot, *shown.view, size);
+  glide(index, slot);
+  shown.input = state_.viewInput(index);
+  fetch(index, slot, shown, size);
+  if (explainAbsence(index, slot, shown)) return shown;
+  shown.data = slot.data;
+  const auto forward = state_.jobs().find("forward");
+  if (slot.job && !slot.job->cancelled() && slot.wanted != slot.key && slot.wanted != slot.failed) {
+    shown.progress = slot.job->fraction();
+  } else if (shown.view->needsTrace() && !shown.input.trace && forward) {
+    shown.progress = forward->fraction();
+  }
+  return shown;
+}
+
+void PaneBoard::fetch(int index, Slot& slot, Pane& shown, views::Size size) {
   std::string key = shown.view->dataKey(shown.input, size);
-  if (!key.empty()) {
-    key += '|' + std::to_string(shown.view->needsTrace() ? state_.traceNumber() : 0) + '|' + std::to_string(state_.modelNumber());
-    if (key != slot.wanted) {
-      slot.wanted = key;
-      if (key != slot.key) request(index, slot, *shown.view, shown.input, size);
-    }
-  } else {
+  if (key.empty()) {
     slot.wanted.clear();
     slot.data.reset();
     slot.key.clear();
+    return;
   }
-  shown.data = slot.data;
-  if (slot.job && !slot.job->cancelled() && slot.wanted != slot.key && slot.wanted != slot.failed) shown.progress = slot.job->fraction();
-  if (slot.wanted == slot.failed && !slot.failed.empty()) shown.message = slot.fault;
-  return shown;
+  key += '|' + std::to_string(shown.view->needsTrace() ? state_.traceNumber() : 0) + '|' + std::to_string(state_.modelNumber());
+  const bool isNew = key != slot.wanted;
+  slot.wanted = key;
+  if (key == slot.key || key == slot.failed) return;
+  // Once a key; again when it was stopped and is no longer to be.
+  const bool wasDropped = !state_.jobs().isActive(laneOf(index)) && !state_.isStopped(laneOf(index));
+  if (isNew || wasDropped) request(index, slot, *shown.view, shown.input, size);
+}
+
+/// Says why there is nothing where something should be, and what brings it. False when all is well or under way.
+bool PaneBoard::explainAbsence(int index, const Slot& slot, Pane& shown) const {
+  const bool needsRun = shown.view->needsTrace() && !shown.input.trace;
+  if (!slot.failed.empty() && slot.wanted == slot.failed) {
+    shown.message = slot.fault;
+    shown.action = "Try again";
+  } else if (slot.wanted != slot.key && state_.isStopped(laneOf(index))) {
+    shown.message = std::string(shown.view->title()) + " was stopped before it was done";
+    shown.action = "Go on";
+  } else if (!shown.input.model && state_.isStopped("model")) {
+    shown.message = "Opening the model was stopped";
+    shown.action = "Open it";
+  } else if (needsRun && state_.isStopped("forward")) {
+    shown.message = "The forward pass was stopped, so there is nothing of this prompt to show";
+    shown.action = "Run it";
+  }
+  return !shown.message.empty();
+}
+
+void PaneBoard::resume(int pane) {
+  slots_[static_cast<size_t>(pane)].failed.clear();
+  state_.resume();
+}
+
+void PaneBoard::follow(int index, Slot& slot, const views::View& view, views::Size size) {
+  if (slot.followed == state_.selection()) return;
+  slot.followed = state_.selection();
+  const views::ViewInput input = state_.viewInput(index);
+  core::ViewOptions target = input.options;
+  if (!view.follow(input, size, target)) return;
+  if (!state_.isMotionWelcome()) {
+    state_.setOptions(index, target);
+    return;
+  }
+  slot.from = input.options, slot.to = target;
+  slot.gliding.start();
+}
+
+void PaneBoard::glide(int index, Slot& slot) {
+  if (!slot.gliding.isValid()) return;
+  const double t = std::min(1.0, static_cast<double>(slot.gliding.elapsed()) / kGlide_ms), eased = 1 - std::pow(1 - t, 3);
+  core::ViewOptions now = slot.to;
+  if (t < 1) {
+    now.firstRow = slot.from.firstRow + eased * (slot.to.firstRow - slot.from.firstRow);
+    now.firstCol = slot.from.firstCol + eased * (slot.to.firstCol - slot.from.firstCol);
+  } else {
+    slot.gliding.invalidate();
+  }
+  state_.setOptions(index, now);  // asks for the next frame too
 }
 
 void PaneBoard::request(int index, Slot& slot, const views::View& view, const views::ViewInput& input, views::Size size) {
   const std::string key = slot.wanted;
   slot.job = state_.jobs().submit(
-      "pane " + std::to_string(index), std::string(view.title()),
+      laneOf(index), std::string(view.title()),
       [this, index, key, &view, input, size](core::Job& job) -> JobRunner::Delivery {
         const auto showPart = [this, index, key](std::shared_ptr<const views::ViewData> part) {
           QMetaObject::invokeMethod(

@@ -1,6 +1,8 @@
 #pragma once
 // PaneBoard: between AppState and the canvas's Workspace: answers what each pane shows, and has the views' data computed in
-// jobs, one lane a pane, keyed by the view's dataKey, so that a frame never waits.
+// jobs, one lane a pane, keyed by the view's dataKey, so that a frame never waits. A pane whose visible part lacks what was
+// selected glides there in 150 ms, or jumps where motion is not welcome.
+#include <QElapsedTimer>
 #include <array>
 #include <functional>
 #include <map>
@@ -31,10 +33,11 @@ class PaneBoard : public views::WorkspaceHost {
   void focusPane(int pane) override { state_.focusPane(pane); }
   void toggleMaximised(int pane) override { state_.toggleMaximised(pane); }
   void exportPane(int pane) override { exportPane_(pane); }
+  void resume(int pane) override;
 
   /// True when the pane shows the data of its latest key.
   bool hasPicture(int pane) const;
-  /// True when every visible pane shows the data of its latest key. For tests and pictures of the window.
+  /// True when every visible pane shows the data of its latest key and none moves. For tests and pictures of the window.
   bool isSettled() const;
 
  private:
@@ -46,7 +49,16 @@ class PaneBoard : public views::WorkspaceHost {
     std::string fault;
     std::shared_ptr<const views::ViewData> data;
     std::shared_ptr<core::Job> job;
+    core::Selection followed;  // the selection that the pane was last moved to
+    // Its visible part on the way to that selection
+    core::ViewOptions from, to;
+    QElapsedTimer gliding;  // valid while it moves
   };
+  void fetch(int index, Slot& slot, Pane& shown, views::Size size);
+  void follow(int index, Slot& slot, const views::View& view, views::Size size);
+  void glide(int index, Slot& slot);
+  static std::string laneOf(int index) { return "pane " + std::to_string(index); }
+  bool explainAbsence(int index, const Slot& slot, Pane& shown) const;
   void request(int index, Slot& slot, const views::View& view, const views::ViewInput& input, views::Size size);
 
   AppState& state_;

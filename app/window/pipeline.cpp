@@ -1,9 +1,6 @@
 #include "app/window/pipeline.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <fstream>
 
 #include "app/assets.h"
 #include "core/base/error.h"
@@ -45,14 +42,8 @@ std::shared_ptr<const core::Prompt> promptOf(const OpenedModel& opened, const st
                       "add tokenizer.json to the folder");
   // Learned positions end; rotary ones go on, outside of what was trained.
   const bool isBounded = spec.positions == core::PositionKind::Learned && spec.context > 0;
-  return core::promptFromText(*opened.tokenizer, text, true, isBounded ? std::min(spec.context, kMostTokens) : kMostTokens, job);
-}
-
-uint64_t residentBytes() {
-  std::ifstream in("/proc/self/statm");
-  uint64_t total = 0, resident = 0;
-  in >> total >> resident;
-  return resident * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  if (isBounded && spec.context < kMostTokens) return core::promptFromText(*opened.tokenizer, text, true, spec.context, job);
+  return core::promptFromText(*opened.tokenizer, text, true, kMostTokens, job, "the window's limit");
 }
 
 }  // namespace headscope::app

@@ -34,7 +34,4 @@ std::shared_ptr<const core::Prompt> promptOf(const OpenedModel& opened, const st
 /// Most tokens that the window runs while one types; more needs the command line.
 inline constexpr int64_t kMostTokens = 8192;
 
-/// Bytes of memory this process holds now.
-uint64_t residentBytes();
-
 }  // namespace headscope::app

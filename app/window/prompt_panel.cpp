@@ -15,7 +15,7 @@
 
 namespace headscope::app {
 namespace {
-constexpr int kMostLines = 3, kMostTokenRows = 3, kTokenRow = 24;
+constexpr int kMostLines = 3, kMostTokenRows = 3;
 }
 
 PromptEdit::PromptEdit(AppState& state, QWidget* parent) : QPlainTextEdit(parent), state_(state) {
@@ -102,7 +102,7 @@ PromptPanel::PromptPanel(AppState& state, QWidget* parent) : QWidget(parent), st
     const int64_t query = state_.selection().query;
     if (trace && query >= 0 && query < trace->count() && !strip_->underMouse()) {
       const QPoint centre = strip_->chipRect(query).center();
-      scroll_->ensureVisible(centre.x(), centre.y(), 0, kTokenRow / 2);
+      scroll_->ensureVisible(centre.x(), centre.y(), 0, strip_->rowHeight() / 2);
     }
   });
   connect(&state, &AppState::themeChanged, this, &PromptPanel::applyTheme);
@@ -146,8 +146,8 @@ void PromptPanel::fitStrip() {
   const int width = scroll_->viewport()->width();
   strip_->resize(width, strip_->height());
   strip_->resize(width, strip_->heightForWidth(width));
-  const int rows = std::clamp(strip_->heightForWidth(width) / kTokenRow, 2, kMostTokenRows);
-  scroll_->setFixedHeight(rows * kTokenRow + 2);
+  const int rows = std::clamp(strip_->heightForWidth(width) / strip_->rowHeight(), 2, kMostTokenRows);
+  scroll_->setFixedHeight(rows * strip_->rowHeight() + 2);
 }
 
 void PromptPanel::resizeEvent(QResizeEvent* event) {

@@ -4,11 +4,12 @@
 #include <QLabel>
 #include <QProgressBar>
 #include <QToolButton>
+#include <algorithm>
 #include <cmath>
 
 #include "app/replaced_run.h"
 #include "app/window/theme_style.h"
-#include "core/base/parallel.h"
+#include "core/base/memory.h"
 
 namespace headscope::app {
 namespace {
@@ -33,13 +34,19 @@ StatusStrip::StatusStrip(AppState& state, QWidget* parent) : QWidget(parent), st
   stop_->setText(tr("stop"));
   stop_->setToolTip(tr("Stop what is being computed (Esc)"));
   connect(stop_, &QToolButton::clicked, &state, &AppState::stopJobs);
+  resume_ = new QToolButton;
+  resume_->setObjectName("resume");
+  resume_->setText(tr("go on"));
+  resume_->setToolTip(tr("Compute what was stopped (Ctrl+R)"));
+  connect(resume_, &QToolButton::clicked, &state, &AppState::resume);
+  connect(&state, &AppState::stoppedChanged, this, &StatusStrip::showJobs, Qt::QueuedConnection);
   line->addWidget(selection_, 1);
   line->addWidget(backend_, 0, Qt::AlignCenter);
   auto* right = new QHBoxLayout;
   right->setSpacing(8);
   right->addStretch();
-  for (QWidget* w :
-       {static_cast<QWidget*>(job_), static_cast<QWidget*>(progress_), static_cast<QWidget*>(stop_), static_cast<QWidget*>(memory_)})
+  for (QWidget* w : {static_cast<QWidget*>(job_), static_cast<QWidget*>(progress_), static_cast<QWidget*>(stop_),
+                     static_cast<QWidget*>(resume_), static_cast<QWidget*>(memory_)})
     right->addWidget(w);
   line->addLayout(right, 1);
   tick_.setInterval(kTick_ms);
@@ -64,6 +71,8 @@ void StatusStrip::applyTheme() {
     label->setStyleSheet(QStringLiteral("color: %1").arg(toQt(theme.inkSecond).name()));
   }
   stop_->setFont(sansFont(theme.smallSize));
+  resume_->setFont(sansFont(theme.smallSize));
+  setFixedHeight(std::max(static_cast<int>(views::ShellMeasures{}.statusBar), static_cast<int>(theme.smallSize * 2)));
 }
 
 void StatusStrip::showSelection() {
@@ -104,7 +113,12 @@ void StatusStrip::showJobs() {
   }
   for (QWidget* w : {static_cast<QWidget*>(job_), static_cast<QWidget*>(progress_), static_cast<QWidget*>(stop_)})
     w->setVisible(shown != nullptr);
-  if (shown) {
+  const QString stopped = shown ? QString() : state_.stoppedText();
+  resume_->setVisible(!stopped.isEmpty());
+  job_->setVisible(shown || !stopped.isEmpty());
+  if (!stopped.isEmpty()) {
+    job_->setText(tr("stopped: %1").arg(stopped));
+  } else if (shown) {
     QString text = QString::fromStdString(shown->title());
     if (const std::string stage = shown->stage(); !stage.empty()) text += ": " + QString::fromStdString(stage);
     if (const double left = shown->remainingSeconds(); left >= 1) text += tr(", %1 s left").arg(std::ceil(left));
@@ -116,7 +130,7 @@ void StatusStrip::showJobs() {
   QString right;
   if (const auto trace = state_.trace())
     right = tr("forward %1 ms   ").arg(trace->forwardSeconds() * 1000, 0, 'f', trace->forwardSeconds() < 0.01 ? 1 : 0);
-  memory_->setText(right + tr("%1 MB").arg(residentBytes() / 1'000'000));
+  memory_->setText(right + tr("%1 MB").arg(core::residentBytes() / 1'000'000));
   if (jobs.empty()) {
     tick_.stop();
   } else if (!tick_.isActive()) {

@@ -16,6 +16,7 @@ class StatusStrip : public QWidget {
  public:
   explicit StatusStrip(AppState& state, QWidget* parent = nullptr);
   QToolButton* stopButton() { return stop_; }
+  QToolButton* resumeButton() { return resume_; }
   QString jobText() const;
   QString selectionText() const;
 
@@ -29,6 +30,7 @@ class StatusStrip : public QWidget {
   QLabel *selection_, *backend_, *job_, *memory_;
   QProgressBar* progress_;
   QToolButton* stop_;
+  QToolButton* resume_;
   QTimer tick_;
 };
 

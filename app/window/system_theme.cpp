@@ -13,8 +13,16 @@ namespace {
 constexpr const char* kService = "org.freedesktop.portal.Desktop";
 constexpr const char* kPath = "/org/freedesktop/portal/desktop";
 constexpr const char* kInterface = "org.freedesktop.portal.Settings";
-constexpr const char* kSpace = "org.freedesktop.appearance";
-constexpr const char* kKey = "color-scheme";  // 0: no preference, 1: dark, 2: light
+
+// What is read: space and key.
+constexpr const char* kScheme[] = {"org.freedesktop.appearance", "color-scheme"};     // 0: no preference, 1: dark, 2: light
+constexpr const char* kReduced[] = {"org.freedesktop.appearance", "reduced-motion"};  // 0: no preference, 1: less
+constexpr const char* kGnome[] = {"org.gnome.desktop.interface", "enable-animations"};
+constexpr const char* kKde[] = {"org.kde.kdeglobals.KDE", "AnimationDurationFactor"};  // "0": none
+
+bool is(const char* const (&wanted)[2], const QString& space, const QString& key) {
+  return space == QLatin1String(wanted[0]) && key == QLatin1String(wanted[1]);
+}
 
 }  // namespace
 
@@ -24,25 +32,31 @@ SystemTheme::SystemTheme(const QPalette& startPalette, QObject* parent) : QObjec
   QDBusConnection bus = QDBusConnection::sessionBus();
   if (!bus.isConnected()) return;
   bus.connect(kService, kPath, kInterface, QStringLiteral("SettingChanged"), this, SLOT(settingChanged(QString, QString, QDBusVariant)));
-  QDBusMessage ask = QDBusMessage::createMethodCall(kService, kPath, kInterface, QStringLiteral("Read"));
-  ask << QString::fromLatin1(kSpace) << QString::fromLatin1(kKey);
-  auto* watcher = new QDBusPendingCallWatcher(bus.asyncCall(ask), this);
-  connect(watcher, &QDBusPendingCallWatcher::finished, this, [this, watcher] {
+  for (const char* const* wanted : {kScheme, kReduced, kGnome, kKde}) ask(wanted[0], wanted[1]);
+}
+
+void SystemTheme::ask(const char* space, const char* key) {
+  QDBusMessage question = QDBusMessage::createMethodCall(kService, kPath, kInterface, QStringLiteral("Read"));
+  question << QString::fromLatin1(space) << QString::fromLatin1(key);
+  auto* watcher = new QDBusPendingCallWatcher(QDBusConnection::sessionBus().asyncCall(question), this);
+  connect(watcher, &QDBusPendingCallWatcher::finished, this, [this, watcher, space, key] {
     const QDBusPendingReply<QDBusVariant> reply = *watcher;
     // The old method wraps the value twice.
-    if (reply.isValid()) take(qvariant_cast<QDBusVariant>(reply.value().variant()).variant().toUInt());
+    if (reply.isValid())
+      take(QString::fromLatin1(space), QString::fromLatin1(key), qvariant_cast<QDBusVariant>(reply.value().variant()).variant());
     watcher->deleteLater();
   });
 }
 
-void SystemTheme::settingChanged(const QString& space, const QString& key, const QDBusVariant& value) {
-  if (space == QLatin1String(kSpace) && key == QLatin1String(kKey)) take(value.variant().toUInt());
-}
+void SystemTheme::settingChanged(const QString& space, const QString& key, const QDBusVariant& value) { take(space, key, value.variant()); }
 
-void SystemTheme::take(uint scheme) {
-  if (scheme == 0 || (scheme == 1) == isDark_) return;
-  isDark_ = scheme == 1;
-  Q_EMIT changed();
+void SystemTheme::take(const QString& space, const QString& key, const QVariant& value) {
+  const bool wasDark = isDark_, wasReduced = isMotionReduced_;
+  if (is(kScheme, space, key) && value.toUInt() != 0) isDark_ = value.toUInt() == 1;
+  if (is(kReduced, space, key)) isMotionReduced_ = value.toUInt() == 1;
+  if (is(kGnome, space, key)) isMotionReduced_ = !value.toBool();
+  if (is(kKde, space, key)) isMotionReduced_ = value.toString().toDouble() == 0;
+  if (isDark_ != wasDark || isMotionReduced_ != wasReduced) Q_EMIT changed();
 }
 
 }  // namespace headscope::app

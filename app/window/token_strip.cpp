@@ -16,7 +16,7 @@
 
 namespace headscope::app {
 namespace {
-constexpr int kEdge = 16, kRow = 24;
+constexpr int kEdge = 16;
 constexpr float kPad = 3;
 }  // namespace
 
@@ -26,7 +26,7 @@ TokenStrip::TokenStrip(AppState& state, QWidget* parent) : QWidget(parent), stat
   connect(&state, &AppState::traceChanged, this, &TokenStrip::relabel);
   connect(&state, &AppState::selectionChanged, this, qOverload<>(&QWidget::update));
   connect(&state, &AppState::hoverChanged, this, qOverload<>(&QWidget::update));
-  connect(&state, &AppState::themeChanged, this, qOverload<>(&QWidget::update));
+  connect(&state, &AppState::themeChanged, this, &TokenStrip::relabel);
 }
 
 void TokenStrip::relabel() {
@@ -44,12 +44,13 @@ void TokenStrip::relabel() {
       chips_.push_back(chip);
     }
   }
-  const int before = rows_;
   layOut(width());
-  if (rows_ != before) Q_EMIT heightChanged();
+  Q_EMIT heightChanged();
   updateGeometry();
   update();
 }
+
+int TokenStrip::rowHeight() const { return static_cast<int>(state_.theme().tokenRow()); }
 
 int TokenStrip::layOut(int width) {
   const auto right = static_cast<float>(std::max(width - kEdge, kEdge + 40));
@@ -65,7 +66,7 @@ int TokenStrip::layOut(int width) {
   return rows_;
 }
 
-int TokenStrip::heightForWidth(int) const { return std::max(1, rows_) * kRow; }
+int TokenStrip::heightForWidth(int) const { return std::max(1, rows_) * rowHeight(); }
 
 void TokenStrip::resizeEvent(QResizeEvent*) {
   const int before = rows_;
@@ -75,7 +76,7 @@ void TokenStrip::resizeEvent(QResizeEvent*) {
 
 QRect TokenStrip::chipRect(int64_t token) const {
   const Chip& chip = chips_[static_cast<size_t>(token)];
-  return QRectF(chip.x, chip.row * kRow, chip.width, kRow).toRect();
+  return QRectF(chip.x, chip.row * rowHeight(), chip.width, rowHeight()).toRect();
 }
 
 void TokenStrip::paintEvent(QPaintEvent* event) {
@@ -89,11 +90,11 @@ void TokenStrip::paintEvent(QPaintEvent* event) {
   const int64_t query = state_.selection().query;
   const bool isCausal = trace->spec().isCausal;
   painter.setFont(monoFont(theme.monoSize));
-  const int firstRow = event->rect().top() / kRow, lastRow = event->rect().bottom() / kRow;
+  const int firstRow = event->rect().top() / rowHeight(), lastRow = event->rect().bottom() / rowHeight();
   auto first = std::lower_bound(chips_.begin(), chips_.end(), firstRow, [](const Chip& chip, int row) { return chip.row < row; });
   for (; first != chips_.end() && first->row <= lastRow; ++first) {
     const auto i = static_cast<int64_t>(first - chips_.begin());
-    const QRectF chip(first->x, first->row * kRow + 2, first->width, kRow - 4);
+    const QRectF chip(first->x, first->row * rowHeight() + 2, first->width, rowHeight() - 4);
     const core::Token& token = trace->prompt().tokens[static_cast<size_t>(i)];
     views::Color ink = isCausal && query >= 0 && i > query ? theme.inkSecond : theme.ink;
     painter.setPen(Qt::NoPen);
@@ -120,7 +121,7 @@ void TokenStrip::paintEvent(QPaintEvent* event) {
 }
 
 int64_t TokenStrip::tokenAt(QPoint at) const {
-  const int row = at.y() / kRow;
+  const int row = at.y() / rowHeight();
   auto chip = std::lower_bound(chips_.begin(), chips_.end(), row, [](const Chip& c, int r) { return c.row < r; });
   for (; chip != chips_.end() && chip->row == row; ++chip) {
     if (static_cast<float>(at.x()) >= chip->x && static_cast<float>(at.x()) < chip->x + chip->width) return chip - chips_.begin();

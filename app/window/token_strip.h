@@ -14,6 +14,7 @@ class TokenStrip : public QWidget {
  public:
   explicit TokenStrip(AppState& state, QWidget* parent = nullptr);
   int heightForWidth(int width) const override;
+  int rowHeight() const;
   bool hasHeightForWidth() const override { return true; }
   QRect chipRect(int64_t token) const;
 

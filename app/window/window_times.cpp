@@ -115,8 +115,8 @@ void WindowTimes::run() {
   frames_.clear();
   if (isThere) zoomAndPan();
   write(loading, frames_);
-  window_.close();
-  QCoreApplication::exit(isThere ? 0 : 1);
+  window_.close();  // the last one: the program ends
+  if (!isThere) QCoreApplication::exit(1);
 }
 
 void WindowTimes::write(const std::vector<Canvas::FrameTimes>& loading, const std::vector<Canvas::FrameTimes>& moving) const {

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <thread>
 
+#include "core/base/memory.h"
 #include "core/base/parallel.h"
 
 namespace headscope::core {
@@ -34,14 +35,7 @@ double leastOf(int runs, const std::function<void()>& work, double (*clock)()) {
   return best;
 }
 
-/// Anonymous pages of this process, in bytes.
-double anonymousBytes() {
-  std::ifstream status("/proc/self/status");
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("RssAnon:")) return std::stod(line.substr(8)) * 1024;
-  }
-  return 0;
-}
+double heldBytes() { return static_cast<double>(anonymousBytes()); }
 
 }  // namespace
 
@@ -85,7 +79,7 @@ std::string machineName() {
 }
 
 struct PeakMemory::State {
-  double before = anonymousBytes();
+  double before = heldBytes();
   std::atomic<double> peak{0};
   std::atomic<bool> isDone{false};
   std::thread sampler;
@@ -94,7 +88,7 @@ struct PeakMemory::State {
 PeakMemory::PeakMemory() : state_(std::make_unique<State>()) {
   state_->sampler = std::thread([s = state_.get()] {
     while (!s->isDone) {
-      s->peak = std::max(s->peak.load(), anonymousBytes() - s->before);
+      s->peak = std::max(s->peak.load(), heldBytes() - s->before);
       ::usleep(3000);
     }
   });
@@ -105,6 +99,6 @@ PeakMemory::~PeakMemory() {
   state_->sampler.join();
 }
 
-double PeakMemory::peakBytes() const { return std::max(state_->peak.load(), anonymousBytes() - state_->before); }
+double PeakMemory::peakBytes() const { return std::max(state_->peak.load(), heldBytes() - state_->before); }
 
 }  // namespace headscope::core

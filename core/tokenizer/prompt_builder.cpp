@@ -48,7 +48,7 @@ void cutToLimit(std::vector<Encoding::Entry>& entries, int64_t limit) {
 }  // namespace
 
 std::shared_ptr<const Prompt> promptFromText(const Tokenizer& tokenizer, std::string_view text, bool withSpecial, int64_t contextLimit,
-                                             Job& job) {
+                                             Job& job, const std::string& limitName) {
   auto prompt = std::make_shared<Prompt>();
   if (!isValidUtf8(text)) {
     prompt->text = repairUtf8(text);
@@ -65,7 +65,7 @@ std::shared_ptr<const Prompt> promptFromText(const Tokenizer& tokenizer, std::st
     encoding = tokenizer.encode(start, withSpecial, job);
     isWhole = static_cast<int64_t>(encoding.entries.size()) <= contextLimit;
     if (!isWhole) {
-      prompt->notes.push_back("prompt has " + std::to_string(prompt->text.size()) + " bytes, the model's context is " +
+      prompt->notes.push_back("prompt has " + std::to_string(prompt->text.size()) + " bytes, " + limitName + " is " +
                               std::to_string(contextLimit) + " tokens: the text beyond them is cut");
       prompt->text.resize(start.size());
     }
@@ -74,7 +74,7 @@ std::shared_ptr<const Prompt> promptFromText(const Tokenizer& tokenizer, std::st
   const auto count = static_cast<int64_t>(encoding.entries.size());
   if (contextLimit >= 0 && count > contextLimit) {
     if (isWhole) {
-      prompt->notes.push_back("prompt has " + std::to_string(count) + " tokens, the model's context is " + std::to_string(contextLimit) +
+      prompt->notes.push_back("prompt has " + std::to_string(count) + " tokens, " + limitName + " is " + std::to_string(contextLimit) +
                               ": the last " + std::to_string(count - contextLimit) + " are cut");
     }
     cutToLimit(encoding.entries, contextLimit);

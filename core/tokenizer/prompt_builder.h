@@ -12,9 +12,10 @@ namespace headscope::core {
 
 /// Tokenizes text. With a context limit (>= 0; -1: none) the last tokens of the text beyond it are cut, tokens that the template
 /// puts after the text stay; of a text much longer than the limit only a first part is tokenized at all, so that time and
-/// memory stay bounded (about 40 bytes a byte of text otherwise). Throws Cancelled, and Error where the text can't be tokenized.
+/// memory stay bounded (about 40 bytes a byte of text otherwise). What was cut is said in the prompt's notes, where limitName says
+/// whose limit it was. Throws Cancelled, and Error where the text can't be tokenized.
 std::shared_ptr<const Prompt> promptFromText(const Tokenizer& tokenizer, std::string_view text, bool withSpecial, int64_t contextLimit,
-                                             Job& job);
+                                             Job& job, const std::string& limitName = "the model's context");
 
 /// Ids as they are; without a tokenizer (null) tokens have no text. typeIds: one an id, or none (all 0).
 /// Throws Error for negative ids and for lists of different lengths. Whether the model has such ids is the model's check.

@@ -38,6 +38,22 @@ bool applyPick(const Pick& pick, core::Selection& selection) {
   return false;
 }
 
+/// Lines of at most `width` points, broken between words.
+std::vector<std::string> wrapped(const std::string& text, double width, const Font& font, const TextMeasure& measure) {
+  std::vector<std::string> lines{""};
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find(' ', begin), text.size());
+    const std::string word = text.substr(begin, end - begin), longer = lines.back().empty() ? word : lines.back() + ' ' + word;
+    if (!lines.back().empty() && measure.width(longer, font) > width) {
+      lines.push_back(word);
+    } else {
+      lines.back() = longer;
+    }
+    begin = end + 1;
+  }
+  return lines;
+}
+
 core::Selection hoverOf(const Pick& pick) {
   core::Selection hover = Workspace::nothing();
   applyPick(pick, hover);
@@ -110,7 +126,7 @@ void Workspace::splitter(const char* id, Rect rect, bool isVertical, double& fra
 
 void Workspace::drawPane(WorkspaceHost& host, int index, Rect rect) {
   if (rect.width < 8 || rect.height < 8) return;
-  const double header = ShellMeasures{}.paneHeader;
+  const double header = host.theme().paneHeader();
   ImGui::PushID(index);
   const Rect body{rect.x, rect.y + header, rect.width, std::max(0.0, rect.height - header)};
   drawBody(host, index, body);
@@ -121,22 +137,12 @@ void Workspace::drawBody(WorkspaceHost& host, int index, Rect rect) {
   const Theme& theme = host.theme();
   ImDrawList& list = *ImGui::GetWindowDrawList();
   const WorkspaceHost::Pane pane = host.pane(index, {std::max(rect.width, 1.0), std::max(rect.height, 1.0)});
-  const double header = ShellMeasures{}.paneHeader;
+  const double header = theme.paneHeader();
   drawPaneHeader(host, fonts_, index, pane, {rect.x, rect.y - header, rect.width, header});
   if (rect.height < 8 || !pane.view) return;
   Figure& figure = figures_[static_cast<size_t>(index)];
   if (!pane.message.empty()) {
-    figure = Figure{};
-    figure.size = {rect.width, rect.height};
-    figure.background = theme.canvas;
-    figure.add(TextItem{{rect.width / 2, rect.height / 2},
-                        pane.message,
-                        theme.sans(),
-                        theme.inkSecond,
-                        AnchorX::Center,
-                        AnchorY::Middle,
-                        0,
-                        rect.width - 32});
+    figure = messageFigure(host, pane.message, {rect.width, rect.height});
   } else {
     ViewFrame frame{theme, host.measure(), {rect.width, rect.height}};
     frame.hover = host.hover();
@@ -155,6 +161,32 @@ void Workspace::drawBody(WorkspaceHost& host, int index, Rect rect) {
   figureRects_[static_cast<size_t>(index)] = rect;
   if (pane.progress >= 0) fillRect(list, {rect.x, rect.y, rect.width * std::clamp(pane.progress, 0.02, 1.0), 2}, theme.accent);
   handleMouse(host, index, rect, pane);
+  if (!pane.message.empty() && !pane.action.empty()) drawAction(host, index, rect, pane.action);
+}
+
+Figure Workspace::messageFigure(const WorkspaceHost& host, const std::string& message, Size size) const {
+  const Theme& theme = host.theme();
+  const Font font = theme.sans();
+  Figure figure;
+  figure.size = size;
+  figure.background = theme.canvas;
+  const auto lines = wrapped(message, std::clamp(size.width - 4 * theme.gap, 1.0, 36 * theme.textSize), font, host.measure());
+  // The block ends at the middle; the action, if any, begins there.
+  double y = size.height / 2 - theme.rowHeight * static_cast<double>(lines.size());
+  for (const std::string& line : lines) {
+    figure.add(TextItem{{size.width / 2, y}, line, font, theme.inkSecond, AnchorX::Center, AnchorY::Top, 0, size.width - 2 * theme.gap});
+    y += theme.rowHeight;
+  }
+  return figure;
+}
+
+void Workspace::drawAction(WorkspaceHost& host, int index, Rect rect, const std::string& action) {
+  const Theme& theme = host.theme();
+  const Font font{FontFace::Sans, theme.textSize, FontWeight::SemiBold};
+  const double width = fonts_.width(action, font);
+  const Rect area{rect.center().x - width / 2, rect.center().y + theme.gap / 2, width, theme.rowHeight};
+  if (area.bottom() > rect.bottom() || width > rect.width) return;
+  if (wordButton("action", area, action, {font, theme.accent, theme.ink}, theme, fonts_, "Do this now")) host.resume(index);
 }
 
 void Workspace::handleMouse(WorkspaceHost& host, int index, Rect rect, const WorkspaceHost::Pane& pane) {

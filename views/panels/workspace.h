@@ -21,6 +21,7 @@ class WorkspaceHost {
     std::shared_ptr<const ViewData> data;  // null: not there yet
     double progress = -1;                  // of the job that makes it; < 0: none runs
     std::string message;                   // shown in place of the figure; "" none
+    std::string action;                    // the one thing to do about it, a word to press; "" none
   };
   virtual int paneCount() const = 0;  // 1, 2 or 4
   virtual int maximised() const = 0;  // pane that fills the centre, -1: none
@@ -38,6 +39,8 @@ class WorkspaceHost {
   virtual void focusPane(int pane) = 0;
   virtual void toggleMaximised(int pane) = 0;
   virtual void exportPane(int pane) = 0;
+  /// The message's action was pressed.
+  virtual void resume(int pane) = 0;
 };
 
 /// Where panes are split, fractions of the centre.
@@ -62,6 +65,9 @@ class Workspace {
  private:
   void drawPane(WorkspaceHost& host, int index, Rect rect);
   void drawBody(WorkspaceHost& host, int index, Rect rect);
+  /// A message in place of the figure, its action below it.
+  Figure messageFigure(const WorkspaceHost& host, const std::string& message, Size size) const;
+  void drawAction(WorkspaceHost& host, int index, Rect rect, const std::string& action);
   void handleMouse(WorkspaceHost& host, int index, Rect rect, const WorkspaceHost::Pane& pane);
   void splitter(const char* id, Rect rect, bool isVertical, double& fraction, double extent);
 

@@ -29,10 +29,10 @@ TEST(HeadQuery, whatIsNotUnderstoodIsNamed) {
 }
 
 TEST(HeadQuery, numbersHaveThreeDigits) {
-  EXPECT_EQ(shortNumber(0.123456), "0.12");
-  EXPECT_EQ(shortNumber(12.345), "12.3");
-  EXPECT_EQ(shortNumber(1234.5), "1234");
-  EXPECT_EQ(shortNumber(NAN), "–");
+  EXPECT_EQ(columnNumber(0.123456), "0.12");
+  EXPECT_EQ(columnNumber(12.345), "12.3");
+  EXPECT_EQ(columnNumber(1234.5), "1234");
+  EXPECT_EQ(columnNumber(NAN), "–");
   EXPECT_EQ(scoreTitle("keys.0.9"), "Keys for 90 %");
   EXPECT_EQ(scoreTitle("keys.0.999"), "Keys for 99.9 %");
 }

@@ -1,0 +1,244 @@
+// How the window behaves beyond the main job: stopping and going on, presenting, following a selection, pinching, small screens,
+// and numbers out of every view.
+#include <QAbstractButton>
+#include <QDoubleSpinBox>
+#include <QLabel>
+#include <QLineEdit>
+#include <QNativeGestureEvent>
+#include <QPointingDevice>
+#include <QTimer>
+#include <QToolButton>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "app/window/choice_row.h"
+#include "app/window/export_dialog.h"
+#include "app/window/head_table.h"
+#include "app/window/inspector.h"
+#include "app/window/prompt_panel.h"
+#include "app/window/status_strip.h"
+#include "app/window/token_strip.h"
+#include "app/window/window_times.h"
+#include "tests/app/window/window_fixture.h"
+#include "views/view.h"
+
+namespace headscope::app {
+namespace {
+
+class Habits : public WindowTest {
+ protected:
+  std::string figureText(int pane) {
+    std::string text;
+    for (const views::Item& item : window_->canvas()->workspace()->figure(pane).content) {
+      if (const auto* words = std::get_if<views::TextItem>(&item.shape)) text += words->text + " ";
+    }
+    return text;
+  }
+  /// A long prompt, so that a map can be zoomed; its pictures are there.
+  void readLongPrompt() {
+    QString text;
+    for (int i = 0; i < 12; ++i) text += "the girl said to the wolf, ";
+    state().setPrompt(text, false);
+    ASSERT_TRUE(waitFor([&] { return state().trace() && state().trace()->count() > 60; }));
+    ASSERT_TRUE(settle());
+  }
+};
+
+}  // namespace
+
+TEST_F(Habits, whatWasStoppedSaysSoAndGoesOn) {
+  ASSERT_TRUE(settle());
+  QString text;
+  for (int i = 0; i < 400; ++i) text += "the girl said to the wolf ";
+  state().setPrompt(QString(), false);
+  ASSERT_TRUE(waitFor([&] { return !state().trace(); }));
+  state().setPrompt(text, false);
+  ASSERT_TRUE(waitFor([&] { return state().jobs().isActive("forward"); }));
+  state().stopJobs();
+  frame();
+  EXPECT_NE(figureText(1).find("stopped"), std::string::npos) << figureText(1);
+  EXPECT_TRUE(window_->status().jobText().contains("stopped")) << window_->status().jobText().toStdString();
+  ASSERT_TRUE(window_->status().resumeButton()->isVisible());
+  window_->status().resumeButton()->click();
+  EXPECT_TRUE(state().jobs().isActive("forward"));
+  EXPECT_TRUE(state().stoppedText().isEmpty());
+  state().setPrompt("Once upon a time there was a wolf", false);
+  ASSERT_TRUE(settle());
+}
+
+TEST_F(Habits, aStoppedPaneIsComputedAgain) {
+  ASSERT_TRUE(settle());
+  window_->command("view_complexity")->trigger();
+  const int pane = state().focusedPane();
+  const std::string lane = "pane " + std::to_string(pane);
+  ASSERT_TRUE(waitFor([&] { return state().jobs().isActive(lane) || window_->board().hasPicture(pane); }));
+  state().stopJobs();
+  if (state().isStopped(lane)) {
+    frame();
+    EXPECT_NE(figureText(pane).find("was stopped"), std::string::npos) << figureText(pane);
+    press(Qt::Key_R, Qt::ControlModifier);
+    EXPECT_TRUE(waitFor([&] { return state().jobs().isActive(lane) || window_->board().hasPicture(pane); }));
+  }
+  window_->command("view_attention_map")->trigger();
+  ASSERT_TRUE(settle());
+}
+
+TEST_F(Habits, presenterModeEnlargesTypeAndDropsTheDocks) {
+  ASSERT_TRUE(settle());
+  const double type = state().theme().textSize;
+  window_->canvas()->setFocus();
+  press(Qt::Key_F5);
+  EXPECT_TRUE(window_->isPresenting());
+  EXPECT_DOUBLE_EQ(state().theme().textSize, 1.6 * type);
+  EXPECT_EQ(window_->promptPanel().editor()->font().pixelSize(), static_cast<int>(1.6 * type + 0.5));
+  EXPECT_FALSE(window_->headPanel().isVisible());
+  EXPECT_FALSE(window_->inspector().isVisible());
+  ASSERT_TRUE(settle());
+  frame();
+  window_->grab().save(QStringLiteral(HEADSCOPE_BUILD_FOLDER "/window_presenting.png"));
+  window_->chooseTheme(ThemeChoice::Dark);
+  EXPECT_DOUBLE_EQ(state().theme().textSize, 1.6 * type) << "another theme keeps the size";
+  press(Qt::Key_F5);
+  EXPECT_DOUBLE_EQ(state().theme().textSize, type);
+  EXPECT_TRUE(window_->headPanel().isVisible());
+  window_->chooseTheme(ThemeChoice::System);
+}
+
+TEST_F(Habits, aZoomedMapFollowsTheQuery) {
+  ASSERT_TRUE(settle());
+  readLongPrompt();
+  for (const MotionChoice motion : {MotionChoice::Gentle, MotionChoice::None}) {
+    window_->chooseMotion(motion);
+    EXPECT_EQ(state().isMotionWelcome(), motion == MotionChoice::Gentle);
+    core::Selection at = state().selection();
+    at.query = 2, at.key = 1;
+    state().select(at);
+    core::ViewOptions options = state().pane(1).options;
+    options.firstRow = options.firstCol = 0, options.rows = options.cols = 10;
+    window_->board().changeOptions(1, options);
+    ASSERT_TRUE(settle());
+    at.query = 50;
+    state().select(at);
+    frame();
+    if (motion == MotionChoice::None) {
+      EXPECT_NEAR(state().pane(1).options.firstRow, 45.5, 1e-6);
+    }
+    ASSERT_TRUE(waitFor([&] { return window_->board().isSettled(); }));
+    EXPECT_NEAR(state().pane(1).options.firstRow, 45.5, 1e-6);
+    EXPECT_NEAR(state().pane(1).options.firstCol, 0, 1e-6) << "the key was in sight";
+  }
+  window_->chooseMotion(MotionChoice::System);
+}
+
+TEST_F(Habits, aPinchZooms) {
+  ASSERT_TRUE(settle());
+  readLongPrompt();
+  Canvas* canvas = window_->canvas();
+  const QPoint at = findPick(1, [](const views::Pick& p) { return p.kind == views::Pick::Kind::Cell && p.a == 30 && p.b == 12; });
+  for (int i = 0; i < 3; ++i) {
+    QNativeGestureEvent event(Qt::ZoomNativeGesture, QPointingDevice::primaryPointingDevice(), 2, at, at, canvas->mapToGlobal(at), 0.3, {});
+    QCoreApplication::sendEvent(canvas, &event);
+    frame();
+  }
+  const double rows = state().pane(1).options.rows, all = static_cast<double>(state().trace()->count());
+  EXPECT_NEAR(rows, all / (1.3 * 1.3 * 1.3), 0.01 * all);
+  ASSERT_TRUE(settle());
+}
+
+TEST_F(Habits, fingersOnTheScreen) {
+  ASSERT_TRUE(settle());
+  readLongPrompt();
+  Canvas* canvas = window_->canvas();
+  QPointingDevice* screen = QTest::createTouchDevice();
+  const QPoint cell = findPick(1, [](const views::Pick& p) { return p.kind == views::Pick::Kind::Cell && p.a == 30 && p.b == 12; });
+  QTest::touchEvent(canvas, screen).press(1, cell, canvas);
+  frame();
+  QTest::touchEvent(canvas, screen).release(1, cell, canvas);
+  EXPECT_TRUE(waitFor([&] { return state().selection().query == 30 && state().selection().key == 12; })) << "one finger is the mouse";
+  const QPoint apart(20, 0);
+  QTest::touchEvent(canvas, screen).press(1, cell - apart, canvas).press(2, cell + apart, canvas);
+  for (int i = 2; i < 8; ++i) {
+    QTest::touchEvent(canvas, screen).move(1, cell - i * apart, canvas).move(2, cell + i * apart, canvas);
+    frame();
+  }
+  QTest::touchEvent(canvas, screen).release(1, cell - 8 * apart, canvas).release(2, cell + 8 * apart, canvas);
+  frame();
+  EXPECT_GT(state().pane(1).options.rows, 0) << "two fingers zoom";
+  EXPECT_LT(state().pane(1).options.rows, 0.8 * static_cast<double>(state().trace()->count()));
+  ASSERT_TRUE(settle());
+}
+
+TEST_F(Habits, everyViewWithNumbersWritesThem) {
+  ASSERT_TRUE(settle());
+  for (const views::View* view : views::allViews()) {
+    const std::string name(view->name());
+    if (name == "complexity") continue;  // measures for seconds; its numbers are the command's
+    state().setView(1, name);
+    frame();
+    ASSERT_TRUE(settle()) << name;
+    ExportRequest request;
+    request.path = folder_.filePath(QString::fromStdString(name + ".csv"));
+    window_->exportTo(1, request);
+    ASSERT_TRUE(waitFor([&] { return state().jobs().isIdle(); })) << name;
+    std::ifstream file(request.path.toStdString());
+    std::string line;
+    int lines = 0;
+    while (std::getline(file, line)) ++lines;
+    // Adapters and pictures are not open here: their views say so, and have no numbers.
+    if (name == "lora" || name == "image") continue;
+    EXPECT_GT(lines, 1) << name << ": " << window_->notices().text().toStdString();
+    window_->notices().dismissErrors();
+  }
+  state().setView(1, "attention_map");
+}
+
+TEST_F(Habits, theExportDialogShowsThePictureAndSaves) {
+  ASSERT_TRUE(settle());
+  bool isShown = false;
+  QTimer poll;
+  QObject::connect(&poll, &QTimer::timeout, window_.get(), [&] {
+    auto* dialog = window_->findChild<ExportDialog*>();
+    if (!dialog || dialog->preview()->pixmap().isNull()) return;
+    poll.stop();
+    isShown = true;
+    dialog->findChild<QDoubleSpinBox*>("width")->setValue(120);
+    EXPECT_EQ(dialog->findChild<ChoiceRow*>("widths")->currentIndex(), 1);
+    dialog->grab().save(QStringLiteral(HEADSCOPE_BUILD_FOLDER "/export_dialog.png"));
+    dialog->path()->setText(folder_.filePath("absent/map.svg"));
+    EXPECT_FALSE(dialog->findChild<QAbstractButton*>("save")->isEnabled()) << "there is no such folder";
+    dialog->path()->setText(folder_.filePath("map_3.2.svg"));
+    dialog->setFormat(3);
+    EXPECT_TRUE(dialog->path()->text().endsWith("map_3.2.csv"));
+    EXPECT_TRUE(dialog->preview()->pixmap().isNull()) << "numbers have no picture";
+    EXPECT_FALSE(dialog->findChild<QDoubleSpinBox*>("width")->isEnabled());
+    dialog->setFormat(0);
+    dialog->findChild<QAbstractButton*>("save")->click();
+  });
+  poll.start(20);
+  window_->canvas()->setFocus();
+  press(Qt::Key_E);
+  ASSERT_TRUE(waitFor([&] { return isShown && window_->notices().text().contains("Saved"); }));
+  EXPECT_GT(QFileInfo(folder_.filePath("map_3.2.svg")).size(), 1000);
+  QFile saved(folder_.filePath("map_3.2.svg"));
+  ASSERT_TRUE(saved.open(QIODevice::ReadOnly));
+  EXPECT_TRUE(saved.readAll().contains("width=\"340")) << "120 mm";
+}
+
+TEST_F(Habits, theTimesOfARunAreWritten) {
+  const std::filesystem::path file = folder_.filePath("times.json").toStdString();
+  StartOptions options;
+  options.prompt = "Once upon a time there was a wolf";
+  QApplication::setQuitOnLastWindowClosed(false);  // other tests follow
+  window_ = std::make_unique<MainWindow>(options);
+  WindowTimes times(*window_, file);
+  window_->show();
+  ASSERT_TRUE(waitFor([&] { return std::filesystem::exists(file); }));
+  std::ifstream in(file);
+  const auto written = nlohmann::json::parse(in);
+  EXPECT_LE(written.at("first_frame").get<double>(), written.at("maps").get<double>());
+  EXPECT_LE(written.at("forward").get<double>(), written.at("head_grid").get<double>());
+  EXPECT_GT(written.at("moving_frames").size(), 50u);
+  EXPECT_GT(written.at("tokens").get<int>(), 5);
+}
+
+}  // namespace headscope::app
