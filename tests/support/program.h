@@ -14,6 +14,9 @@ struct ProgramResult {
 /// Runs build/headscope with these arguments, without a shell; no display is needed.
 ProgramResult runProgram(const std::vector<std::string>& arguments);
 
+/// The whole file; "" when it can't be read.
+std::string contents(const std::filesystem::path& path);
+
 /// A new empty folder that goes with everything in it.
 class TemporaryFolder {
  public:

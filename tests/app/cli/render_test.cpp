@@ -11,25 +11,16 @@
 
 #include "app/sinks/figure_session.h"
 #include "tests/support/golden.h"
+#include "tests/support/program.h"
 
 namespace headscope::app {
 namespace {
 namespace fs = std::filesystem;
 
-std::string contents(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
+using tests::contents;
 
 class Render : public ::testing::Test {
  protected:
-  void SetUp() override {
-    folder = fs::temp_directory_path() /
-             ("headscope_render_" + std::to_string(::getpid()) + "_" + ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::create_directories(folder);
-  }
-  void TearDown() override { fs::remove_all(folder); }
-
   /// Runs `headscope render ARGUMENTS` in the folder; the exit code. What it writes is in `errors`.
   int render(const std::string& arguments) {
     const std::string program = std::string(HEADSCOPE_BUILD_FOLDER) + "/headscope";
@@ -40,7 +31,8 @@ class Render : public ::testing::Test {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
 
-  fs::path folder;
+  tests::TemporaryFolder scratch;
+  const fs::path folder = scratch.path();
   std::string errors;
   const std::string prompt = "--prompt 'The cat sat. The cat'";
 };

@@ -12,31 +12,23 @@
 #include "app/sinks/figure_session.h"
 #include "app/sinks/qt_fonts.h"
 #include "core/base/error.h"
+#include "tests/support/program.h"
 #include "tests/views/support.h"
 
 namespace headscope::app {
 namespace {
 namespace fs = std::filesystem;
 
-std::string contents(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
+using tests::contents;
 
 class FigureFile : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder = fs::temp_directory_path() /
-             ("headscope_figures_" + std::to_string(::getpid()) + "_" + ::testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::create_directories(folder);
     session.model = "tales", session.prompt = "the cat <sat> & \"down\" \xF0\x9F\x99\x82";
     session.panes = {{"attention_map", {}}};
     session.selection.layer = 1, session.selection.head = 5;
   }
-  void TearDown() override {
-    fs::permissions(folder, fs::perms::owner_all);
-    fs::remove_all(folder);
-  }
+  void TearDown() override { fs::permissions(folder, fs::perms::owner_all); }
   views::Figure picture() const {
     const auto data = tests::attentionFrom("the <cat> 漢字 & | 1 | 0.4 0.6 | 0.7 0.2 0.1 | 0.1 0.2 0.3 0.4");
     const views::Theme theme = views::paperTheme();
@@ -45,7 +37,8 @@ class FigureFile : public ::testing::Test {
   }
 
   OffscreenApplication application;
-  fs::path folder;
+  tests::TemporaryFolder scratch;
+  const fs::path folder = scratch.path();
   core::Session session;
 };
 

@@ -14,15 +14,13 @@
 #include "app/window/export_dialog.h"
 #include "app/window/prompt_panel.h"
 #include "tests/app/window/window_fixture.h"
+#include "tests/support/program.h"
 
 namespace headscope::app {
 namespace {
 namespace fs = std::filesystem;
 
-std::string contents(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
+using tests::contents;
 
 void write(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
 
