@@ -11,7 +11,6 @@
 #include <QNativeGestureEvent>
 #include <QOpenGLContext>
 #include <QOpenGLFunctions>
-#include <QTouchEvent>
 #include <algorithm>
 #include <cmath>
 
@@ -94,7 +93,6 @@ Canvas::Canvas(views::WorkspaceHost& host, views::FontFiles fonts, QWidget* pare
   setFocusPolicy(Qt::StrongFocus);
   setMinimumSize(0, 0);
   setObjectName("canvas");
-  setAttribute(Qt::WA_AcceptTouchEvents);
 }
 
 Canvas::~Canvas() {
@@ -298,42 +296,8 @@ bool Canvas::pinch(QEvent* event) {
   return true;
 }
 
-/// Fingers on the screen: one is the left button, two zoom.
-bool Canvas::touch(QEvent* event) {
-  const QEvent::Type type = event->type();
-  if (type != QEvent::TouchBegin && type != QEvent::TouchUpdate && type != QEvent::TouchEnd && type != QEvent::TouchCancel) return false;
-  event->accept();
-  const auto points = static_cast<QTouchEvent*>(event)->points();
-  const bool isOver = type == QEvent::TouchEnd || type == QEvent::TouchCancel;
-  if (points.size() >= 2 && !isOver) {
-    if (isFingerDown_) {
-      // What the first finger began is neither a click nor a drag.
-      push({CanvasEvent::Kind::Leave});
-      push({CanvasEvent::Kind::Button, 0, 0, 0, false});
-      isFingerDown_ = false;
-    }
-    const QPointF first = points[0].position(), second = points[1].position();
-    const double apart = std::hypot(first.x() - second.x(), first.y() - second.y());
-    if (fingersApart_ > 0 && apart > 0) pushZoom((first + second) / 2, apart / fingersApart_);
-    fingersApart_ = apart;
-    return true;
-  }
-  if (points.isEmpty()) return true;
-  const QPointF at = points[0].position();
-  if (type == QEvent::TouchBegin) {
-    push({CanvasEvent::Kind::Move, at.x(), at.y()});
-    push({CanvasEvent::Kind::Button, 0, 0, 0, true});
-    isFingerDown_ = true;
-  } else if (isFingerDown_) {
-    push({CanvasEvent::Kind::Move, at.x(), at.y()});
-  }
-  if (isOver && isFingerDown_) push({CanvasEvent::Kind::Button, 0, 0, 0, false});
-  if (isOver) isFingerDown_ = false, fingersApart_ = 0;
-  return true;
-}
-
 bool Canvas::event(QEvent* event) {
-  if (pinch(event) || touch(event)) return true;
+  if (pinch(event)) return true;
   // Text fields and open menus of the panes take the keys that are commands elsewhere.
   if (event->type() == QEvent::ShortcutOverride && isReady_) {
     ImGui::SetCurrentContext(context_);

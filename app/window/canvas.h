@@ -65,7 +65,6 @@ class Canvas : public QOpenGLWidget {
   void pushKey(QKeyEvent* event, bool isDown);
   void pushZoom(QPointF at, double factor);
   bool pinch(QEvent* event);
-  bool touch(QEvent* event);
   void applyEvents(const std::vector<CanvasEvent>& events);
   void drawFrame();
   void rebuildFonts();
@@ -80,8 +79,6 @@ class Canvas : public QOpenGLWidget {
   views::WorkspaceSplits splits_;
   QElapsedTimer clock_;
   int framesWanted_ = 0;  // frames that still follow an input, for hover and popups to settle
-  bool isFingerDown_ = false;
-  double fingersApart_ = 0;  // points, while two touch; 0 otherwise
   bool isReady_ = false, hasPainted_ = false;
   FrameTimes frameTimes_;
   uint64_t frameCount_ = 0;

@@ -65,6 +65,7 @@ class WindowTest : public testing::Test {
 
   /// The middle of what a pane shows under a pick for which `wanted` holds, in the canvas.
   QPoint findPick(int pane, const std::function<bool(const views::Pick&)>& wanted) {
+    frame();  // what came last may not be drawn yet
     views::Workspace* workspace = window_->canvas()->workspace();
     const views::Rect rect = workspace->figureRect(pane);
     const views::Figure& figure = workspace->figure(pane);

@@ -145,29 +145,6 @@ TEST_F(Habits, aPinchZooms) {
   ASSERT_TRUE(settle());
 }
 
-TEST_F(Habits, fingersOnTheScreen) {
-  ASSERT_TRUE(settle());
-  readLongPrompt();
-  Canvas* canvas = window_->canvas();
-  QPointingDevice* screen = QTest::createTouchDevice();
-  const QPoint cell = findPick(1, [](const views::Pick& p) { return p.kind == views::Pick::Kind::Cell && p.a == 30 && p.b == 12; });
-  QTest::touchEvent(canvas, screen).press(1, cell, canvas);
-  frame();
-  QTest::touchEvent(canvas, screen).release(1, cell, canvas);
-  EXPECT_TRUE(waitFor([&] { return state().selection().query == 30 && state().selection().key == 12; })) << "one finger is the mouse";
-  const QPoint apart(20, 0);
-  QTest::touchEvent(canvas, screen).press(1, cell - apart, canvas).press(2, cell + apart, canvas);
-  for (int i = 2; i < 8; ++i) {
-    QTest::touchEvent(canvas, screen).move(1, cell - i * apart, canvas).move(2, cell + i * apart, canvas);
-    frame();
-  }
-  QTest::touchEvent(canvas, screen).release(1, cell - 8 * apart, canvas).release(2, cell + 8 * apart, canvas);
-  frame();
-  EXPECT_GT(state().pane(1).options.rows, 0) << "two fingers zoom";
-  EXPECT_LT(state().pane(1).options.rows, 0.8 * static_cast<double>(state().trace()->count()));
-  ASSERT_TRUE(settle());
-}
-
 TEST_F(Habits, everyViewWithNumbersWritesThem) {
   ASSERT_TRUE(settle());
   for (const views::View* view : views::allViews()) {
