@@ -1,5 +1,6 @@
 #include "core/image/image_processor.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -12,6 +13,9 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kMaxConfigBytes = 1 << 20;
+constexpr int64_t kMostResized = int64_t{1} << 24;  // pixels, where cropping follows
+
+std::string sizeText(int64_t width, int64_t height) { return std::to_string(width) + " x " + std::to_string(height); }
 
 /// One config file's fields, with errors that name file and field.
 class Fields {
@@ -124,22 +128,29 @@ ImageProcessor ImageProcessor::parse(std::string_view text, const std::string& w
 
 Matrix ImageProcessor::pixels(const PixelImage& source) const {
   PixelImage image = toRgb(source);
+  int64_t width = image.width, height = image.height;
   if (doesResize_) {
-    int64_t height = resizeHeight_, width = resizeWidth_;
+    height = resizeHeight_, width = resizeWidth_;
     if (shortestEdge_ > 0) {  // the shorter side becomes shortestEdge, the longer one keeps the ratio, rounded down
       const int64_t shorter = std::min(image.width, image.height), longer = std::max(image.width, image.height);
       const int64_t scaled = shortestEdge_ * longer / shorter;
       height = image.height <= image.width ? shortestEdge_ : scaled;
       width = image.height <= image.width ? scaled : shortestEdge_;
     }
-    if (width != image.width || height != image.height) image = resized(image, width, height, resampling_);
   }
-  if (doesCrop_) image = centerCropped(image, cropWidth_, cropHeight_);
-  if (image.width != spec_.width || image.height != spec_.height) {
-    throw Error("the image is " + std::to_string(image.width) + " x " + std::to_string(image.height) +
-                " pixels after preprocessing, the model takes " + std::to_string(spec_.width) + " x " + std::to_string(spec_.height));
+  // Before any work: a size that won't fit may be a very large one.
+  const int64_t finalWidth = doesCrop_ ? cropWidth_ : width, finalHeight = doesCrop_ ? cropHeight_ : height;
+  if (finalWidth != spec_.width || finalHeight != spec_.height) {
+    throw Error("the image is " + sizeText(finalWidth, finalHeight) + " pixels after preprocessing, the model takes " +
+                sizeText(spec_.width, spec_.height));
   }
   if (spec_.channels != 3) throw Error("the model takes " + std::to_string(spec_.channels) + " channels, images have 3");
+  if (doesResize_ && (width > kMaxImageSide || height > kMaxImageSide || width * height > kMostResized)) {
+    throw Error("preprocessing would scale the image to " + sizeText(width, height) + " pixels before it crops it", "",
+                "give an image that is less elongated");
+  }
+  if (width != image.width || height != image.height) image = resized(image, width, height, resampling_);
+  if (doesCrop_) image = centerCropped(image, cropWidth_, cropHeight_);
   Matrix out(3, image.width * image.height);
   for (int64_t c = 0; c < 3; ++c) {
     const auto channel = static_cast<size_t>(c);
@@ -153,7 +164,23 @@ Matrix ImageProcessor::pixels(const PixelImage& source) const {
   return out;
 }
 
-std::shared_ptr<const Prompt> promptFromPixels(const ImageSpec& spec, Matrix pixels) {
+PixelImage ImageProcessor::picture(ConstMatrixView pixels) const {
+  PixelImage image{spec_.width, spec_.height, 3, {}};
+  image.data.resize(static_cast<size_t>(image.width * image.height * 3));
+  for (int64_t c = 0; c < 3; ++c) {
+    const auto channel = static_cast<size_t>(c);
+    const float* in = pixels.row(std::min(c, pixels.rows - 1));  // one channel is shown as grey
+    for (int64_t i = 0; i < image.width * image.height; ++i) {
+      double value = in[i];
+      if (doesNormalise_) value = value * deviation_[channel] + mean_[channel];
+      if (doesRescale_) value /= rescale_;
+      image.data[static_cast<size_t>(i * 3 + c)] = static_cast<uint8_t>(value > 0 ? std::min(std::round(value), 255.0) : 0);
+    }
+  }
+  return image;
+}
+
+std::shared_ptr<Prompt> promptFromPixels(const ImageSpec& spec, Matrix pixels) {
   if (pixels.rows() != spec.channels || pixels.cols() != spec.height * spec.width) {
     throw Error("pixel values are [" + std::to_string(pixels.rows()) + ", " + std::to_string(pixels.cols()) + "], the model takes " +
                 std::to_string(spec.channels) + " channels of " + std::to_string(spec.height) + " x " + std::to_string(spec.width));

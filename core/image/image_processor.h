@@ -24,6 +24,8 @@ class ImageProcessor {
 
   /// [channels, height * width], normalised. Throws Error where the result is not the size that the model takes.
   Matrix pixels(const PixelImage& image) const;
+  /// What the model sees of `pixels` [channels, height * width], for people: normalisation and rescaling undone, rounded to 8 bits.
+  PixelImage picture(ConstMatrixView pixels) const;
   const std::vector<std::string>& notes() const { return notes_; }
 
  private:
@@ -39,6 +41,6 @@ class ImageProcessor {
 
 /// The prompt of an image: the class token, then the patches row by row. Throws Error unless pixels are
 /// [channels, height * width] of the spec.
-std::shared_ptr<const Prompt> promptFromPixels(const ImageSpec& spec, Matrix pixels);
+std::shared_ptr<Prompt> promptFromPixels(const ImageSpec& spec, Matrix pixels);
 
 }  // namespace headscope::core

@@ -1,6 +1,7 @@
 // Every golden model against Hugging Face's numbers: maps, hidden states, logits, head scores. Prints the largest differences.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 
@@ -36,6 +37,32 @@ TEST_P(GoldenModel, forwardPass) {
   EXPECT_TRUE(d.isMaskExact);
   EXPECT_LE(d.hidden, 1e-4);
   EXPECT_LE(d.logits, 1e-4);
+}
+
+/// Next tokens, fills of masked words, classes: what the reference's logits say, most likely first.
+TEST_P(GoldenModel, likeliestTokens) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  const auto trace = run();
+  const auto golden = openGolden(folder());
+  const std::vector<float> logits = floatsOf(*golden, "logits");
+  const auto rows = trace->logitRows();
+  const auto width = static_cast<int64_t>(logits.size()) / rows;
+  for (const int64_t query : {int64_t{0}, rows / 2, rows - 1}) {
+    Job job;
+    const std::vector<NextToken> next = trace->nextTokens(query, 10, job);
+    ASSERT_EQ(static_cast<int64_t>(next.size()), std::min<int64_t>(10, width));
+    const float* row = logits.data() + query * width;
+    const double largest = *std::max_element(row, row + width);
+    double sum = 0;
+    for (int64_t i = 0; i < width; ++i) sum += std::exp(row[i] - largest);
+    double before = 1;
+    for (const NextToken& token : next) {
+      EXPECT_NEAR(token.probability, std::exp(row[token.id] - largest) / sum, 1e-4) << "id " << token.id << " after " << query;
+      EXPECT_LE(token.probability, before);
+      before = token.probability;
+    }
+    EXPECT_NEAR(next[0].probability, 1 / sum, 1e-4) << "the likeliest is first";
+  }
 }
 
 TEST_P(GoldenModel, scores) {

@@ -78,6 +78,25 @@ TEST(ImageProcessor, wrongFinalSizeIsAnError) {
   EXPECT_THROW(ImageProcessor::parse(R"({"size": 5})", "f", kSpec).pixels(ramp(9, 9, 3)), Error);
 }
 
+TEST(ImageProcessor, sizesThatCanNotFitAreRefusedBeforeAnyWork) {
+  const PixelImage image = ramp(29, 20, 3);
+  EXPECT_THROW(ImageProcessor::parse(R"({"size": {"shortest_edge": 30000}})", "f", kSpec).pixels(image), Error);
+  EXPECT_THROW(
+      ImageProcessor::parse(R"({"size": {"shortest_edge": 30000}, "do_center_crop": true, "crop_size": 4})", "f", kSpec).pixels(image),
+      Error);
+}
+
+TEST(ImageProcessor, thePictureIsWhatThePixelsWere) {
+  for (const char* config : {R"({"size": 4, "image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]})",
+                             R"({"size": 4, "do_normalize": false})", R"({"size": 4, "do_rescale": false, "do_normalize": false})"}) {
+    const auto processor = ImageProcessor::parse(config, "f", kSpec);
+    const PixelImage image = ramp(4, 4, 3);
+    EXPECT_EQ(processor.picture(processor.pixels(image)).data, image.data) << config;
+  }
+  const auto zero = ImageProcessor::parse(R"({"size": 4, "rescale_factor": 0})", "f", kSpec);
+  EXPECT_EQ(zero.picture(Matrix::zeros(3, 16)).data.size(), 48u);  // nothing to be undone, and nothing undefined
+}
+
 TEST(ImagePrompt, classTokenThenPatches) {
   const auto prompt = promptFromPixels(kSpec, Matrix::zeros(3, 16));
   ASSERT_EQ(prompt->count(), 5);
