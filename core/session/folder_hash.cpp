@@ -36,7 +36,17 @@ uint64_t addFile(uint64_t hash, const fs::path& path) {
              static_cast<size_t>(std::min<uint64_t>(wanted, static_cast<uint64_t>(std::max<std::streamsize>(0, in.gcount())))));
 }
 
+constexpr uint64_t kStart = 14695981039346656037ull;
+
+std::string hex(uint64_t hash) {
+  char text[24];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
+  return text;
+}
+
 }  // namespace
+
+std::string contentsHash(std::string_view bytes) { return hex(fnv(kStart, bytes.data(), bytes.size())); }
 
 std::string folderHash(const fs::path& folder) {
   std::vector<fs::path> files;
@@ -49,11 +59,9 @@ std::string folderHash(const fs::path& folder) {
   }
   if (files.empty()) return {};
   std::sort(files.begin(), files.end());
-  uint64_t hash = 14695981039346656037ull;
+  uint64_t hash = kStart;
   for (const fs::path& file : files) hash = addFile(hash, file);
-  char text[24];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(hash));
-  return text;
+  return hex(hash);
 }
 
 }  // namespace headscope::core

@@ -188,7 +188,9 @@ std::string toJson(const Session& s) {
     json["prompt"] = s.prompt;
   else
     json["ids"] = s.ids;
-  if (!s.image.empty()) json["image"] = s.image;
+  if (!s.typeIds.empty()) json["type_ids"] = s.typeIds;
+  if (!s.pair.empty()) json["pair"] = s.pair;
+  if (!s.image.empty()) json["image"] = s.image, json["image_hash"] = s.imageHash;
   if (!s.mechanism.empty()) json["mechanism"] = s.mechanism;
   if (!s.replacedHeads.empty()) json["replaced_heads"] = s.replacedHeads;
   json["panes"] = Json::array();
@@ -214,10 +216,13 @@ Session parseSession(std::string_view text, const std::string& where) {
   s.model = in.text("model"), s.modelHash = in.text("model_hash");
   s.adapter = in.text("adapter"), s.adapterHash = in.text("adapter_hash");
   s.strength = in.number("strength", 1.0, 0, 1e6);
-  s.prompt = in.text("prompt"), s.image = in.text("image");
+  s.prompt = in.text("prompt"), s.pair = in.text("pair");
+  s.image = in.text("image"), s.imageHash = in.text("image_hash");
   s.mechanism = in.text("mechanism"), s.replacedHeads = in.text("replaced_heads");
-  if (const Json* ids = in.list("ids", kIdLimit)) {
-    for (const Json& id : *ids) s.ids.push_back(static_cast<int32_t>(in.integerIn(id, "ids", 0, INT32_MAX)));
+  for (const auto& [name, list] : {std::pair{"ids", &s.ids}, std::pair{"type_ids", &s.typeIds}}) {
+    if (const Json* ids = in.list(name, kIdLimit)) {
+      for (const Json& id : *ids) list->push_back(static_cast<int32_t>(in.integerIn(id, name, 0, INT32_MAX)));
+    }
   }
   if (const Json* panes = in.list("panes", kPaneLimit)) {
     for (size_t i = 0; i < panes->size(); ++i) {

@@ -56,11 +56,12 @@ struct Session {
   std::string modelHash;  // of config and headers; "" unknown
   std::string adapter, adapterHash;
   double strength = 1.0;
-  std::string prompt;
-  std::vector<int32_t> ids;  // instead of prompt, when given directly
-  std::string image;
-  std::string mechanism;      // "" dense as trained
-  std::string replacedHeads;  // "all", "3.1,4.*" or ""
+  std::string prompt, pair;      // pair: text of a second segment
+  std::vector<int32_t> ids;      // instead of prompt, when given directly
+  std::vector<int32_t> typeIds;  // of ids; empty: all 0
+  std::string image, imageHash;  // picture file, and what its bytes were
+  std::string mechanism;         // "" dense as trained
+  std::string replacedHeads;     // "all", "3.1,4.*" or ""
   std::vector<PaneState> panes;
   Selection selection;
   std::string theme = "light";  // of an exported figure

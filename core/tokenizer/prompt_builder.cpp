@@ -45,10 +45,8 @@ void cutToLimit(std::vector<Encoding::Entry>& entries, int64_t limit) {
   entries.erase(entries.begin() + (limit - after), entries.begin() + (count - after));
 }
 
-}  // namespace
-
-std::shared_ptr<const Prompt> promptFromText(const Tokenizer& tokenizer, std::string_view text, bool withSpecial, int64_t contextLimit,
-                                             Job& job, const std::string& limitName) {
+std::shared_ptr<Prompt> promptOfText(const Tokenizer& tokenizer, std::string_view text, bool withSpecial, int64_t contextLimit, Job& job,
+                                     const std::string& limitName) {
   auto prompt = std::make_shared<Prompt>();
   if (!isValidUtf8(text)) {
     prompt->text = repairUtf8(text);
@@ -91,6 +89,35 @@ std::shared_ptr<const Prompt> promptFromText(const Tokenizer& tokenizer, std::st
     token.isSpecial = entry.isSpecial;
     prompt->tokens.push_back(std::move(token));
   }
+  return prompt;
+}
+
+}  // namespace
+
+std::shared_ptr<const Prompt> promptFromText(const Tokenizer& tokenizer, std::string_view text, bool withSpecial, int64_t contextLimit,
+                                             Job& job, const std::string& limitName) {
+  return promptOfText(tokenizer, text, withSpecial, contextLimit, job, limitName);
+}
+
+std::shared_ptr<const Prompt> promptFromPair(const Tokenizer& tokenizer, std::string_view first, std::string_view second,
+                                             int64_t contextLimit, Job& job, const std::string& limitName) {
+  auto prompt = promptOfText(tokenizer, first, true, contextLimit, job, limitName);
+  if (second.empty()) return prompt;
+  const auto other = promptOfText(tokenizer, second, true, contextLimit, job, limitName);
+  prompt->notes.insert(prompt->notes.end(), other->notes.begin(), other->notes.end());
+  const auto before = static_cast<int64_t>(tokenizer.idsBefore().size());
+  for (auto token = other->tokens.begin() + std::min(before, other->count()); token != other->tokens.end(); ++token) {
+    token->segment = 1;
+    prompt->tokens.push_back(std::move(*token));
+  }
+  const int64_t beyond = prompt->count() - contextLimit;
+  if (contextLimit < 0 || beyond <= 0) return prompt;
+  prompt->notes.push_back("both segments have " + std::to_string(prompt->count()) + " tokens, " + limitName + " is " +
+                          std::to_string(contextLimit) + ": the last " + std::to_string(beyond) + " are cut");
+  // The template's token at the end stays.
+  const bool hasEnd = prompt->tokens.back().isSpecial && prompt->tokens.back().begin == prompt->tokens.back().end;
+  const auto end = prompt->tokens.end() - (hasEnd ? 1 : 0);
+  prompt->tokens.erase(end - std::min<int64_t>(beyond, end - prompt->tokens.begin()), end);
   return prompt;
 }
 

@@ -17,6 +17,12 @@ namespace headscope::core {
 std::shared_ptr<const Prompt> promptFromText(const Tokenizer& tokenizer, std::string_view text, bool withSpecial, int64_t contextLimit,
                                              Job& job, const std::string& limitName = "the model's context");
 
+/// Two texts as two segments, [CLS] first [SEP] second [SEP] with token types 0 and 1, for models that tell segments apart: what
+/// the tokenizer puts before a text is put before the first alone. An empty second text gives promptFromText. Beyond the limit
+/// the end of the second text is cut, and said.
+std::shared_ptr<const Prompt> promptFromPair(const Tokenizer& tokenizer, std::string_view first, std::string_view second,
+                                             int64_t contextLimit, Job& job, const std::string& limitName = "the model's context");
+
 /// Ids as they are; without a tokenizer (null) tokens have no text. typeIds: one an id, or none (all 0).
 /// Throws Error for negative ids and for lists of different lengths. Whether the model has such ids is the model's check.
 std::shared_ptr<const Prompt> promptFromIds(const Tokenizer* tokenizer, const std::vector<int32_t>& ids,
