@@ -2,12 +2,14 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "app/cli/inputs.h"
 #include "core/attention/weight_stream.h"
 #include "core/base/error.h"
 #include "core/model/adapter.h"
 #include "core/model/model_facts.h"
+#include "core/tokenizer/chat_template.h"
 
 namespace headscope::app {
 namespace {
@@ -38,7 +40,25 @@ const char* nameOf(core::HeadKind kind) {
   return "none";
 }
 
-nlohmann::ordered_json toJson(const core::Model& model, const core::ModelFacts& facts, const core::Backend& backend, bool hasTokenizer) {
+/// What the tokenizer's files say beside the tokens themselves.
+struct TextFacts {
+  bool hasTokenizer = false;
+  std::optional<core::ChatTemplate> chat;
+};
+
+TextFacts textFactsOf(const core::Model& model, core::ModelFacts& facts) {
+  TextFacts text;
+  const auto tokenizer = model.spec().input == core::InputKind::Tokens ? openTokenizer(model) : nullptr;
+  if (!tokenizer) return text;
+  text.hasTokenizer = true;
+  text.chat = core::readChatTemplate(model.folder(), *tokenizer);
+  if (text.chat && !text.chat->note.empty()) facts.notes.push_back(text.chat->note);
+  if (const std::string note = core::missingFirstTokenNote(model.folder(), *tokenizer); !note.empty()) facts.notes.push_back(note);
+  return text;
+}
+
+nlohmann::ordered_json toJson(const core::Model& model, const core::ModelFacts& facts, const core::Backend& backend,
+                              const TextFacts& text) {
   const core::ModelSpec& spec = model.spec();
   nlohmann::ordered_json json;
   json["name"] = model.name();
@@ -85,7 +105,11 @@ nlohmann::ordered_json toJson(const core::Model& model, const core::ModelFacts& 
   json["cache_numbers_per_token"] = facts.cacheNumbersPerToken;
   json["cache_bytes_per_token"] = facts.cacheBytesPerToken;
   json["cache_type"] = facts.cacheType;
-  json["tokenizer"] = hasTokenizer;
+  json["tokenizer"] = text.hasTokenizer;
+  json["chat"] = nullptr;
+  if (text.chat) {
+    json["chat"] = {{"shape", text.chat->name}, {"tokens", text.chat->tokens}, {"before", text.chat->before}, {"after", text.chat->after}};
+  }
   json["adapter"] = model.adapter() != nullptr ? nlohmann::ordered_json(model.adapter()->name()) : nlohmann::ordered_json();
   json["supported"] = facts.supported;
   json["unsupported"] = facts.unsupported;
@@ -145,18 +169,22 @@ void printSizes(const core::Model& model, const core::ModelFacts& facts) {
 
 void run(const InfoFlags& flags, const CommonFlags& common) {
   const auto model = openModel(flags.model, common);
-  const core::ModelFacts facts = core::factsOf(*model);
+  core::ModelFacts facts = core::factsOf(*model);
   const auto backend = openBackend(common);
-  const bool hasTokenizer = model->spec().input == core::InputKind::Tokens && openTokenizer(*model) != nullptr;
+  const TextFacts text = textFactsOf(*model, facts);
   if (flags.isJson) {
-    std::printf("%s\n",
-                toJson(*model, facts, *backend, hasTokenizer).dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
+    std::printf("%s\n", toJson(*model, facts, *backend, text).dump(2, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
     return;
   }
   printSizes(*model, facts);
   if (model->adapter() != nullptr) line("adapter", model->adapter()->name());
   if (model->spec().input == core::InputKind::Tokens)
-    line("tokenizer", hasTokenizer ? "yes" : "none that can be read: give prompts as --ids");
+    line("tokenizer", text.hasTokenizer ? "yes" : "none that can be read: give prompts as --ids");
+  if (text.chat) {
+    std::string tokens;
+    for (const std::string& token : text.chat->tokens) tokens += ' ' + token;
+    line("chat", (text.chat->name.empty() ? "template of an unknown shape" : text.chat->name + " (--chat)") + ", special tokens" + tokens);
+  }
   line("backend", backend->name() + ": " + backend->device() + (backend->reason().empty() ? "" : " (" + backend->reason() + ")"));
   printList("supported", facts.supported, 8);
   printList("not supported", facts.unsupported, 8);

@@ -4,9 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
-#include <utility>
 
 #include "app/assets.h"
 #include "app/image_file.h"
@@ -14,9 +12,8 @@
 #include "core/backend/open_backend.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
-#include "core/checkpoint/checkpoint.h"
-#include "core/image/image_processor.h"
 #include "core/model/adapter.h"
+#include "core/tokenizer/chat_template.h"
 #include "core/tokenizer/prompt_builder.h"
 
 namespace headscope::app {
@@ -40,40 +37,20 @@ std::vector<int32_t> parseIds(const std::string& text, const std::string& flag) 
   return ids;
 }
 
-/// pixel_values [channels, height, width], with or without a first axis of 1, as image processors save them.
-core::Matrix readPixelValues(const std::filesystem::path& path, const core::ImageSpec& image) {
-  const auto file = core::SafetensorsFile::open(path);
-  const core::TensorInfo* info = file->find("pixel_values");
-  if (info == nullptr) throw core::Error("no tensor pixel_values", path.string());
-  std::vector<int64_t> shape = info->shape;
-  if (shape.size() == 4 && shape[0] == 1) shape.erase(shape.begin());
-  if (shape != std::vector<int64_t>{image.channels, image.height, image.width} || !core::isFloat(info->dtype)) {
-    throw core::Error("pixel_values are " + info->shapeText() + "; the model takes [" + std::to_string(image.channels) + ", " +
-                          std::to_string(image.height) + ", " + std::to_string(image.width) + "] floats",
-                      path.string());
-  }
-  core::Matrix pixels(image.channels, image.height * image.width);
-  core::decodeToFloat(info->dtype, info->data, pixels.size(), pixels.data());
-  return pixels;
-}
-
-std::shared_ptr<const core::Prompt> imagePrompt(const core::Model& model, const std::filesystem::path& path) {
-  const core::ImageSpec& image = *model.spec().image;
-  if (path.extension() == ".safetensors") return core::promptFromPixels(image, readPixelValues(path, image));
-  const auto processor = core::ImageProcessor::open(model.folder(), image);
-  auto prompt = std::make_shared<core::Prompt>();
-  const auto made = core::promptFromPixels(image, processor.pixels(core::toRgb(readImageFile(path))));
-  prompt->tokens = made->tokens;
-  prompt->pixels = made->pixels.clone();
-  prompt->notes = made->notes;
-  prompt->notes.insert(prompt->notes.end(), processor.notes().begin(), processor.notes().end());
-  return prompt;
-}
-
-std::shared_ptr<const core::Prompt> textPrompt(const core::Model& model, const std::string& text, core::Job& job) {
+std::shared_ptr<const core::Prompt> textPrompt(const core::Model& model, const PromptFlags& flags, std::string text, core::Job& job) {
   if (text.empty()) throw core::Error("the prompt is empty", "--prompt", "type some text or give --ids");
   const auto tokenizer = core::Tokenizer::open(model.folder());
-  return core::promptFromText(*tokenizer, text, true, core::promptLimit(model.spec()), job);
+  if (flags.isChat) {
+    const auto chat = core::readChatTemplate(model.folder(), *tokenizer);
+    if (!chat || chat->after.empty()) {
+      throw core::Error(chat ? "the chat template has none of the known shapes" : "the folder has no chat template", model.name(),
+                        "write the special tokens into --prompt");
+    }
+    text = chat->around(text);
+  }
+  if (!flags.pair.empty() && model.spec().segments < 2)
+    throw core::Error("the model does not tell segments apart", "--pair", "give one text, --prompt");
+  return core::promptFromPair(*tokenizer, text, flags.pair, core::promptLimit(model.spec()), job);
 }
 
 void checkOneSource(const PromptFlags& prompt, const CommonFlags& flags) {
@@ -84,6 +61,9 @@ void checkOneSource(const PromptFlags& prompt, const CommonFlags& flags) {
                                ": give one of --prompt, --text-file, --ids, --repeat and --image");
   }
   if (!prompt.typeIds.empty() && prompt.ids.empty()) throw CLI::ValidationError("--type-ids without --ids");
+  const bool hasText = prompt.prompt.has_value() || !prompt.textFile.empty();
+  if (!prompt.pair.empty() && !hasText) throw CLI::ValidationError("--pair without --prompt");
+  if (prompt.isChat && !hasText) throw CLI::ValidationError("--chat without --prompt");
 }
 
 }  // namespace
@@ -91,6 +71,8 @@ void checkOneSource(const PromptFlags& prompt, const CommonFlags& flags) {
 void addPromptFlags(CLI::App& command, PromptFlags& prompt) {
   command.add_option("--prompt", prompt.prompt, "text");
   command.add_option("--text-file", prompt.textFile, "file of text");
+  command.add_option("--pair", prompt.pair, "text of a second segment, for models that tell segments apart (BERT)");
+  command.add_flag("--chat", prompt.isChat, "the text as a person's turn, with the special tokens of the model's chat template");
   command.add_option("--ids", prompt.ids, "token ids: 1,2,3");
   command.add_option("--type-ids", prompt.typeIds, "token types, one an id: 0,0,1");
   command.add_option("--repeat", prompt.repeat, "this many random tokens, twice")->check(CLI::Range(1, 1 << 20));
@@ -121,11 +103,11 @@ std::shared_ptr<const core::Prompt> makePrompt(const core::Model& model, const P
   std::shared_ptr<const core::Prompt> made;
   runWithProgress("tokenizing", flags, [&](core::Job& job) {
     if (takesImage) {
-      made = imagePrompt(model, flags.image);
+      made = promptFromImageFile(model, flags.image);
     } else if (prompt.prompt.has_value()) {
-      made = textPrompt(model, *prompt.prompt, job);
+      made = textPrompt(model, prompt, *prompt.prompt, job);
     } else if (!prompt.textFile.empty()) {
-      made = textPrompt(model, core::readTextFile(prompt.textFile, kLargestText), job);
+      made = textPrompt(model, prompt, core::readTextFile(prompt.textFile, kLargestText), job);
     } else if (prompt.repeat > 0) {
       const auto tokenizer = openTokenizer(model);
       made = core::promptOfRepeatedTokens(tokenizer.get(), model.spec().vocabulary, prompt.repeat, prompt.seed, tokenizer != nullptr);

@@ -19,8 +19,9 @@ namespace headscope::app {
 /// Prompt flags of a subcommand; exactly one source must be given.
 struct PromptFlags {
   std::optional<std::string> prompt;  // "" is an empty prompt, not an absent one
-  std::string textFile, ids, typeIds;
-  int repeat = 0;  // random tokens, this many, twice
+  std::string textFile, ids, typeIds, pair;
+  bool isChat = false;  // the text is a person's turn, in the model's chat format
+  int repeat = 0;       // random tokens, this many, twice
   uint64_t seed = 1;
 };
 void addPromptFlags(CLI::App& command, PromptFlags& prompt);

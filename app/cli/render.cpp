@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "app/cli/inputs.h"
+#include "app/image_file.h"
 #include "app/render.h"
 #include "app/replaced_run.h"
 #include "app/sinks/figure_file.h"
@@ -80,7 +81,7 @@ core::Session sessionOf(const RenderFlags& flags, const CommonFlags& common) {
   else
     s.model = flags.target;
   if (!common.adapter.empty()) s.adapter = common.adapter, s.strength = common.strength;
-  if (!common.image.empty()) s.image = common.image;
+  if (!common.image.empty()) s.image = common.image, s.imageHash.clear();
   if (s.panes.empty()) s.panes.push_back({"attention_map", {}});
   if (!flags.view.empty()) {
     const auto known = std::find_if(s.panes.begin(), s.panes.end(), [&](const core::PaneState& pane) { return pane.view == flags.view; });
@@ -118,13 +119,24 @@ std::shared_ptr<const core::Prompt> promptOf(const RenderFlags& flags, core::Ses
   if (!hasPrompt(source)) {
     if (!s.ids.empty()) {
       for (const int32_t id : s.ids) source.ids += (source.ids.empty() ? "" : ",") + std::to_string(id);
+      for (const int32_t type : s.typeIds) source.typeIds += (source.typeIds.empty() ? "" : ",") + std::to_string(type);
     } else if (s.image.empty() || !s.prompt.empty()) {
-      source.prompt = s.prompt;
+      source.prompt = s.prompt, source.pair = s.pair;
     }
   }
   auto prompt = makePrompt(model, source, common);
-  s.prompt = prompt->text;
+  s.prompt = prompt->text, s.pair = prompt->text.empty() ? std::string() : source.pair;
+  s.image = common.image;
+  const std::string hash = s.image.empty() ? std::string() : imageFileHash(s.image);
+  if (!s.imageHash.empty() && s.imageHash != hash && !common.isQuiet)
+    std::fprintf(stderr, "headscope: %s is not the picture that the figure was made with\n", s.image.c_str());
+  s.imageHash = hash;
   s.ids = prompt->text.empty() && prompt->pixels.size() == 0 ? prompt->ids() : std::vector<int32_t>();
+  s.typeIds.clear();
+  const auto isSecond = [](const core::Token& token) { return token.segment != 0; };
+  if (!s.ids.empty() && std::any_of(prompt->tokens.begin(), prompt->tokens.end(), isSecond)) {
+    for (const core::Token& token : prompt->tokens) s.typeIds.push_back(token.segment);
+  }
   return prompt;
 }
 
@@ -210,7 +222,8 @@ void declareRender(CLI::App& root, CommonFlags& common) {
   command->add_flag("--keep-first", flags->keepsFirst, "let the first token's column count for the colour limits");
   command->add_option("--threshold", flags->threshold, "smallest weight drawn as a line");
   command->add_option("--sort-by", flags->sortBy, "order heads by this score");
-  command->add_option("--form", flags->form, "token_flow: columns or inline")->check(CLI::IsMember({"columns", "inline"}));
+  command->add_option("--form", flags->form, "token_flow: columns or inline; image: head, heads or rollout")
+      ->check(CLI::IsMember({"columns", "inline", "head", "heads", "rollout"}));
   command->add_option("--mechanism", flags->mechanism, "mask, comparison: which, as local:window=64");
   command->add_option("--replace", flags->replace, "the whole model with these heads under --mechanism: all, or 3.1,4.*");
   command->add_option("--set", flags->settings, "KEY=VALUE: the view's own options, as its session holds them (scatter=all, context=4096)")
