@@ -65,6 +65,18 @@ void appendVisible(std::string& out, int32_t c, bool isFirst) {
   }
 }
 
+void appendInvalid(std::string& out, std::string_view byte) { out += format("\\x%02X", static_cast<uint8_t>(byte[0])); }
+
+/// Calls each(character, its bytes, whether it is the first) for every code point; -1 for an invalid byte.
+template <typename Each>
+void forEachCodePoint(std::string_view text, const Each& each) {
+  for (size_t at = 0; at < text.size();) {
+    const size_t begin = at;
+    const int32_t c = nextCodePoint(text, at);
+    each(c, text.substr(begin, at - begin), begin == 0);
+  }
+}
+
 }  // namespace
 
 int32_t nextCodePoint(std::string_view text, size_t& at) {
@@ -91,14 +103,8 @@ int32_t nextCodePoint(std::string_view text, size_t& at) {
 
 std::string visibleText(std::string_view bytes) {
   std::string out;
-  for (size_t at = 0; at < bytes.size();) {
-    const size_t begin = at;
-    const int32_t c = nextCodePoint(bytes, at);
-    if (c < 0)
-      out += format("\\x%02X", static_cast<uint8_t>(bytes[begin]));
-    else
-      appendVisible(out, c, begin == 0);
-  }
+  forEachCodePoint(
+      bytes, [&](int32_t c, std::string_view piece, bool isFirst) { c < 0 ? appendInvalid(out, piece) : appendVisible(out, c, isFirst); });
   return out;
 }
 
@@ -111,44 +117,36 @@ std::string tokenLabel(const core::Token& token) {
 
 std::string plainText(std::string_view bytes) {
   std::string out;
-  for (size_t at = 0; at < bytes.size();) {
-    const size_t begin = at;
-    const int32_t c = nextCodePoint(bytes, at);
-    if (c < 0)
-      out += format("\\x%02X", static_cast<uint8_t>(bytes[begin]));
-    else if (c == ' ' || c == '\n' || c == '\r' || c == '\t')
+  forEachCodePoint(bytes, [&](int32_t c, std::string_view piece, bool isFirst) {
+    if (c == ' ' || c == '\n' || c == '\r' || c == '\t') {
       out += ' ';
-    else
-      appendVisible(out, c, begin == 0);
-  }
+    } else {
+      c < 0 ? appendInvalid(out, piece) : appendVisible(out, c, isFirst);
+    }
+  });
   return out;
 }
 
 std::string escapeBeyondBmp(std::string_view utf8) {
   std::string out;
-  for (size_t at = 0; at < utf8.size();) {
-    const size_t begin = at;
-    const int32_t c = nextCodePoint(utf8, at);
-    if (c < 0)
-      out += format("\\x%02X", static_cast<uint8_t>(utf8[begin]));
-    else if (c > 0xFFFF)
+  forEachCodePoint(utf8, [&](int32_t c, std::string_view piece, bool) {
+    if (c < 0) {
+      appendInvalid(out, piece);
+    } else if (c > 0xFFFF) {
       out += format("U+%X", static_cast<unsigned>(c));
-    else
-      out += utf8.substr(begin, at - begin);
-  }
+    } else {
+      out += piece;
+    }
+  });
   return out;
 }
 
 std::string escapeMissing(const std::string& utf8, FontFace face, const TextMeasure& measure) {
   std::string out;
-  for (size_t at = 0; at < utf8.size();) {
-    const size_t begin = at;
-    const int32_t c = nextCodePoint(utf8, at);
-    if (c > 0x7F && !measure.canShow(static_cast<uint32_t>(c), face))
-      out += format("U+%X", static_cast<unsigned>(c));
-    else
-      out += utf8.substr(begin, at - begin);
-  }
+  forEachCodePoint(utf8, [&](int32_t c, std::string_view piece, bool) {
+    const bool isMissing = c > 0x7F && !measure.canShow(static_cast<uint32_t>(c), face);
+    out += isMissing ? format("U+%X", static_cast<unsigned>(c)) : std::string(piece);
+  });
   return out;
 }
 

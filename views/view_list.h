@@ -8,6 +8,7 @@ const View& headGridView();
 const View& attentionMapView();
 const View& tokenFlowView();
 const View& neuronView();
+const View& imageView();
 const View& spectraView();
 const View& rankMapView();
 const View& compositionView();

@@ -6,7 +6,7 @@ const std::vector<const View*>& allViews() {
   static const std::vector<const View*> views = {
       &headGridView(),    &attentionMapView(), &tokenFlowView(), &neuronView(),     &spectraView(), &rankMapView(),
       &compositionView(), &loraView(),         &subspaceView(),  &wordsView(),      &maskView(),    &comparisonView(),
-      &kvCacheView(),     &sparseView(),       &positionsView(), &complexityView(),
+      &kvCacheView(),     &sparseView(),       &positionsView(), &complexityView(), &imageView(),
   };
   return views;
 }

@@ -65,6 +65,13 @@ std::map<std::string, ViewControls, std::less<>> makeRows() {
   all["token_flow"] = {.hideFirst = true,
                        .threshold = true,
                        .extra = {{"form", "form", "Two columns with lines, or the text itself with keys tinted", {"columns", "inline"}}}};
+  all["image"] = {
+      .scale = true,
+      .hideFirst = true,
+      .limits = true,
+      .sortBy = true,
+      .extra = {{"form", "form", "The selected head, all heads, or attention rollout over the layers", {"head", "heads", "rollout"}},
+                {"opacity", "opacity", "How much of the picture the colours cover", {}, 0, 1, 0.65}}};
   all["spectra"] = {
       .extra = {matrixControl(),
                 {"across", "curves", "One curve a head of the layer, or a layer for the same head", {"heads", "layers"}},
