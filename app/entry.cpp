@@ -20,6 +20,8 @@ void declareWindow(CLI::App& root, StartOptions& start, CommonFlags& flags) {
   root.require_subcommand(0, 1);
   root.add_option("model", start.model, "model folder, or the bundled one (tales)");
   root.add_option("--prompt", start.prompt, "text to start with");
+  root.add_option("--pair", start.pair, "text of a second segment (BERT)");
+  root.add_option("--image", flags.image, "PNG or JPEG that a vision model reads");
   root.add_option("--session", start.session, "session, or a figure that carries one");
   root.add_option("--times", start.timesFile, "zoom and pan once, write what each step took as JSON, and close (for bench window)");
   root.add_option("--device", flags.device, "auto, cpu or cuda")->check(CLI::IsMember({"auto", "cpu", "cuda"}))->capture_default_str();
@@ -46,6 +48,7 @@ int runHeadscope(int argc, char** argv) {
     if (!root.get_subcommands().empty()) return 0;
     start.hasModel = root.count("model") > 0, start.hasPrompt = root.count("--prompt") > 0;
     if (!start.hasPrompt) start.prompt = firstPrompt();
+    start.image = flags.image;
     start.adapter = flags.adapter, start.device = flags.device, start.precision = flags.precision, start.strength = flags.strength;
     if (isDisplayThere()) return runWindow(argc, argv, start);
     if (start.hasModel || start.hasPrompt || !start.session.empty())

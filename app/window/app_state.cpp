@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "app/assets.h"
+#include "app/image_file.h"
 #include "app/replaced_run.h"
 #include "app/sinks/figure_session.h"
 #include "core/attention/attention_map.h"
@@ -49,7 +50,8 @@ AppState::~AppState() = default;
 void AppState::start(const StartOptions& options) {
   device_ = options.device, precision_ = options.precision;
   strength_ = options.strength;
-  promptText_ = QString::fromStdString(options.prompt);
+  promptText_ = QString::fromStdString(options.prompt), pairText_ = QString::fromStdString(options.pair);
+  imagePath_ = QString::fromStdString(options.image);
   Q_EMIT promptReplaced();
   openBackend();
   if (options.session.empty()) {
@@ -62,7 +64,8 @@ void AppState::start(const StartOptions& options) {
         core::Session session = sessionFromFile(options.session);
         // What the command line says beside the session goes before what the session says.
         if (options.hasModel) session.model = options.model;
-        if (options.hasPrompt) session.prompt = options.prompt;
+        if (options.hasPrompt) session.prompt = options.prompt, session.pair = options.pair;
+        if (!options.image.empty()) session.image = options.image, session.imageHash.clear();
         return [this, session] { applySession(session); };
       },
       [this, options](const core::Error& e) {
@@ -97,7 +100,8 @@ core::Session AppState::session() const {
   session.model = opened_.source;
   session.adapter = opened_.adapterSource;
   session.strength = strength_;
-  session.prompt = promptText_.toStdString();
+  session.prompt = promptText_.toStdString(), session.pair = pairText_.toStdString();
+  if (opened_.readsImages()) session.image = imagePath_.toStdString(), session.imageHash = imageHash_;
   session.mechanism = mechanism_, session.replacedHeads = replacedHeads_;
   for (int i = 0; i < paneCount_; ++i) session.panes.push_back(pane(i));
   session.selection = selection_;
@@ -141,6 +145,7 @@ void AppState::takeModel(OpenedModel opened) {
   opened_ = std::move(opened);
   ++modelNumber_;
   if (!isSameBase) {
+    if (trace_ && selection_.query == trace_->count() - 1) selection_.query = -1;
     trace_.reset(), baseTrace_.reset(), scores_.reset();
     nextTokens_.clear();
     past_.clear(), future_.clear();
@@ -152,6 +157,7 @@ void AppState::takeModel(OpenedModel opened) {
   clampSelection();
   Q_EMIT modelChanged();
   for (const std::string& note : opened_.model->spec().notes) say(QString::fromStdString(note));
+  for (const std::string& note : opened_.notes) say(QString::fromStdString(note));
   runPrompt();
 }
 
@@ -168,35 +174,69 @@ void AppState::setPrompt(const QString& text, bool isTyped) {
   typing_.start();
 }
 
+void AppState::setPair(const QString& text) {
+  if (text == pairText_) return;
+  pairText_ = text.left(kMostCharacters);
+  jobs_->cancel("forward");
+  typing_.start();
+}
+
+void AppState::setImage(const QString& path) {
+  if (opened_.model && !opened_.readsImages()) {
+    report(core::Error("this is a picture, and the open model reads text", path.toStdString(), "open the folder of a vision model first"));
+    return;
+  }
+  imagePath_ = path;
+  imageHash_.clear();
+  Q_EMIT promptReplaced();
+  runPrompt();
+}
+
 void AppState::runPrompt() {
   if (!opened_.model || !backend_) return;
-  if (promptText_.isEmpty()) {
+  const PromptSource source{promptText_.toStdString(), pairText_.toStdString(), imagePath_.toStdString()};
+  if (source.isEmptyFor(opened_)) {
     jobs_->cancel("forward");
     takeTrace(nullptr);
     return;
   }
   jobs_->submit(
       "forward", "Forward pass",
-      [this, opened = opened_, text = promptText_.toStdString(), backend = backend_, mechanism = mechanism_,
+      [this, opened = opened_, source, backend = backend_, mechanism = mechanism_,
        heads = replacedHeads_](core::Job& job) -> JobRunner::Delivery {
-        const auto prompt = promptOf(opened, text, job);
+        const auto prompt = promptOf(opened, source, job);
+        const std::string hash = opened.readsImages() ? imageFileHash(source.image) : std::string();
         auto trace = core::runForward(opened.model, prompt, backend, replacedRun(opened.model, mechanism, heads, "session"), job);
-        return [this, trace] { takeTrace(trace); };
+        return [this, trace, source, hash] { takeRun(trace, source.image, hash); };
       },
       [this](const core::Error& e) {
-        takeTrace(nullptr);
+        if (opened_.readsImages() && trace_) {  // the picture that was there stays
+          imagePath_ = imageRun_;
+        } else {
+          imagePath_.clear();
+          takeTrace(nullptr);
+        }
+        Q_EMIT promptReplaced();
         report(e);
       });
 }
 
+void AppState::takeRun(std::shared_ptr<const core::Trace> trace, const std::string& image, const std::string& imageHash) {
+  if (opened_.readsImages()) {
+    if (!imageHash_.empty() && imageHash_ != imageHash) say(tr("%1 is not the picture that the session was made with").arg(imagePath_));
+    imageRun_ = QString::fromStdString(image), imageHash_ = imageHash;
+  }
+  takeTrace(std::move(trace));
+}
+
 void AppState::takeTrace(std::shared_ptr<const core::Trace> trace) {
-  const bool wasAtEnd = !trace_ || selection_.query < 0 || selection_.query == trace_->count() - 1;
+  const bool wasAtEnd = selection_.query < 0 || (trace_ && selection_.query == trace_->count() - 1);  // without a run: a session's
   trace_ = std::move(trace);
   ++traceNumber_;
   baseTrace_.reset(), scores_.reset();
   nextTokens_.clear();
   rowWeightsOf_.reset();
-  if (trace_ && wasAtEnd) selection_.query = trace_->count() - 1, selection_.key = -1;
+  if (trace_ && wasAtEnd) selection_.query = firstQuery(*trace_), selection_.key = -1;
   clampSelection();
   Q_EMIT traceChanged();
   Q_EMIT selectionChanged();
@@ -451,6 +491,8 @@ void AppState::applySession(const core::Session& session) {
   isHeadChosen_ = true;
   past_.clear(), future_.clear();
   promptText_ = QString::fromStdString(session.prompt).left(kMostCharacters);
+  pairText_ = QString::fromStdString(session.pair).left(kMostCharacters);
+  imagePath_ = QString::fromStdString(session.image), imageHash_ = session.imageHash;
   Q_EMIT promptReplaced();
   Q_EMIT panesChanged();
   Q_EMIT selectionChanged();

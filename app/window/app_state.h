@@ -19,7 +19,7 @@
 namespace headscope::app {
 
 struct StartOptions {
-  std::string model = "tales", adapter, prompt, device = "auto", precision = "float32", session, timesFile;
+  std::string model = "tales", adapter, prompt, pair, image, device = "auto", precision = "float32", session, timesFile;
   double strength = 1.0;
   bool hasModel = false, hasPrompt = false;  // given, not the standard ones
 };
@@ -52,6 +52,8 @@ class AppState : public QObject {
   const core::Selection& selection() const { return selection_; }
   const core::Selection& hover() const { return hover_; }
   const QString& promptText() const { return promptText_; }
+  const QString& pairText() const { return pairText_; }  // of a second segment
+  const QString& imagePath() const { return imagePath_; }
   double strength() const { return strength_; }
   /// What heads run under in place of their own attention; "": the model as trained.
   const std::string& mechanism() const { return mechanism_; }
@@ -82,6 +84,9 @@ class AppState : public QObject {
   /// Runs the prompt with these heads ("all", "3.1,4.*") under the mechanism, "" as trained, and tells what it does to the loss.
   void setReplacement(const std::string& mechanism, const std::string& heads);
   void setPrompt(const QString& text, bool isTyped);
+  void setPair(const QString& text);
+  /// The picture that models of images read.
+  void setImage(const QString& path);
   void applySession(const core::Session& session);
   void select(const core::Selection& selection, bool isUndoable = true);
   void moveHead(int layers, int heads);
@@ -126,6 +131,7 @@ class AppState : public QObject {
   void openBackend();
   void takeModel(OpenedModel opened);
   void runPrompt();
+  void takeRun(std::shared_ptr<const core::Trace> trace, const std::string& image, const std::string& imageHash);
   void takeTrace(std::shared_ptr<const core::Trace> trace);
   void runBaseline();
   void runTrueModel();
@@ -141,8 +147,9 @@ class AppState : public QObject {
   std::shared_ptr<const core::HeadScores> scores_;
   std::vector<core::NextToken> nextTokens_;
   std::vector<float> rowWeights_;
-  std::optional<std::array<int64_t, 3>> rowWeightsOf_;  // layer, head, query
-  QString promptText_;
+  std::optional<std::array<int64_t, 3>> rowWeightsOf_;    // layer, head, query
+  QString promptText_, pairText_, imagePath_, imageRun_;  // imageRun_: the last one that could be read
+  std::string imageHash_;                                 // of the picture that was run, or that a session was made with
   double strength_ = 1.0;
   std::string mechanism_, replacedHeads_;
   std::pair<QString, QString> asked_;           // model and adapter that were to be opened last

@@ -145,15 +145,30 @@ FactSection Inspector::rowSection() {
 FactSection Inspector::nextSection() const {
   FactSection section;
   const auto trace = state_.trace();
-  const bool isCausal = !state_.opened().model || state_.opened().model->spec().isCausal;
-  section.title = isCausal ? tr("Next token") : tr("Token here");
-  section.tip = tr("The model's most likely tokens after the query, with their probabilities");
-  if (!trace) return section;
-  if (!trace->hasLogits()) {
-    section.emptyText = tr("This checkpoint has no unembedding");
+  if (!state_.opened().model) {
+    section.title = tr("Next token");
     return section;
   }
+  const core::ModelSpec& spec = state_.opened().model->spec();
+  const int64_t query = state_.selection().query;
+  if (spec.input == core::InputKind::Image) {
+    section.title = tr("Class");
+    section.tip = tr("What the model takes the picture for, with probabilities");
+    section.emptyText = tr("This checkpoint has no classifier");
+  } else if (!spec.isCausal) {
+    const bool isThere = trace && query >= 0 && query < trace->count();
+    section.title = isThere ? tr("Fills for \"%1\"").arg(label(trace->prompt(), query)) : tr("Fills");
+    section.tip = tr("The words that the model would put at the query, with their probabilities");
+    section.emptyText = tr("This checkpoint has no masked-word head");
+  } else {
+    section.title = tr("Next token");
+    section.tip = tr("The model's most likely tokens after the query, with their probabilities");
+    section.emptyText = tr("This checkpoint has no unembedding");
+  }
+  if (!trace || trace->hasLogits()) section.emptyText.clear();
+  if (!trace || !trace->hasLogits()) return section;
   const auto& tokenizer = state_.opened().tokenizer;
+  const std::vector<std::string>& names = state_.opened().classNames;
   for (const core::NextToken& next : state_.nextTokens()) {
     Fact fact;
     core::Token token;
@@ -161,6 +176,11 @@ FactSection Inspector::nextSection() const {
     if (tokenizer)
       token.piece = tokenizer->pieceOf(next.id), token.bytes = tokenizer->bytesOf(next.id), token.isSpecial = tokenizer->isSpecial(next.id);
     fact.label = QString::fromStdString(views::tokenLabel(token));
+    if (spec.input == core::InputKind::Image) {
+      const auto id = static_cast<size_t>(next.id);
+      const bool isNamed = id < names.size() && !names[id].empty();
+      fact.label = isNamed ? QString::fromStdString(views::plainText(names[id])) : tr("class %1").arg(next.id);
+    }
     fact.value = QString::number(next.probability, 'f', 3);
     fact.bar = next.probability, fact.barColor = state_.theme().value;
     fact.isMono = fact.isFirstBar = true;

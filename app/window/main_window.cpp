@@ -96,6 +96,7 @@ void MainWindow::buildCentre() {
   centre_->setSpacing(0);
   notices_ = new NoticeBar(*state_);
   promptPanel_ = new PromptPanel(*state_);
+  connect(promptPanel_, &PromptPanel::imageWanted, this, &MainWindow::chooseImage);
   canvas_ = new Canvas(*board_, findFontFiles());
   centre_->addWidget(promptPanel_);
   centre_->addWidget(notices_);

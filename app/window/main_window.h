@@ -49,9 +49,10 @@ class MainWindow : public QMainWindow {
   /// Type 1.6 times as large and no docks, for a room; the second call puts back what was.
   void setPresenting(bool isPresenting);
   bool isPresenting() const { return isPresenting_; }
-  /// A folder with a model or an adapter, or a file that carries a session.
+  /// A folder with a model or an adapter, a file that carries a session, or a picture for a vision model.
   void openPath(const QString& path);
   void openSession(const QString& path);
+  void chooseImage();
   /// Asks how, then exportTo().
   void exportPane(int pane);
   void exportTo(int pane, const ExportRequest& request);
@@ -77,6 +78,7 @@ class MainWindow : public QMainWindow {
   views::Theme chosenTheme() const;
   void fillRecent();
   void remember(const QString& path);
+  void openFile(const QString& path);
   void restore();
   void replaceHeads(const std::string& heads);
   void replaceCanvas(const QString& reason);

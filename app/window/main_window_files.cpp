@@ -3,6 +3,7 @@
 #include <QPainter>
 #include <QPointer>
 #include <algorithm>
+#include <optional>
 
 #include "app/render.h"
 #include "app/sinks/figure_file.h"
@@ -74,7 +75,7 @@ void MainWindow::openPath(const QString& path) {
   if (!info.exists()) {
     state_->report(core::Error("there is no such file or folder", path.toStdString()));
   } else if (!info.isDir()) {
-    openSession(path);
+    openFile(path);
   } else if (QFileInfo::exists(path + "/adapter_config.json") && !QFileInfo::exists(path + "/config.json")) {
     if (!state_->opened().model) {
       state_->report(core::Error("this is an adapter, and no model is open for it", path.toStdString(), "open its base model first"));
@@ -86,6 +87,35 @@ void MainWindow::openPath(const QString& path) {
     state_->openModel(path);
     remember(path);
   }
+}
+
+void MainWindow::openFile(const QString& path) {
+  static constexpr const char* kPictures[] = {"png", "jpg", "jpeg", "bmp", "gif", "webp", "ppm", "pgm", "tif", "tiff"};
+  const QString suffix = QFileInfo(path).suffix().toLower();
+  const bool isPicture = std::any_of(std::begin(kPictures), std::end(kPictures), [&](const char* s) { return suffix == QLatin1String(s); });
+  if (!isPicture) {
+    openSession(path);
+    return;
+  }
+  state_->jobs().submit(
+      "session", "Looking into the picture",
+      [this, path](core::Job&) -> JobRunner::Delivery {
+        std::optional<core::Session> session;
+        try {
+          session = sessionFromFile(path.toStdString());
+        } catch (const core::Error&) {
+          // A picture like any other: whether it can be read is said when it is run.
+        }
+        return [this, path, session] {
+          remember(path);
+          if (session) {
+            state_->applySession(*session);
+          } else {
+            state_->setImage(path);
+          }
+        };
+      },
+      [this](const core::Error& e) { state_->report(e); });
 }
 
 void MainWindow::openSession(const QString& path) {

@@ -103,6 +103,8 @@ void MainWindow::buildFileMenu() {
   add(file, "removeAdapter", tr("Remove the adapter"), {}, tr("Back to the model without it"), [this] {
     if (!state_->opened().adapterSource.empty()) state_->openAdapter({});
   });
+  add(file, "openImage", tr("Open image..."), QKeySequence(Qt::CTRL | Qt::Key_I), tr("A PNG or JPEG for a vision model to read"),
+      [this] { chooseImage(); });
   add(file, "openSession", tr("Open session or figure..."), {}, tr("A picture that this program exported, or a .headscope file"), [this] {
     const QString path = QFileDialog::getOpenFileName(this, tr("Open session or figure"), settings_.value("folder").toString(),
                                                       tr("Figures and sessions (*.svg *.pdf *.png *.headscope *.json)"));
@@ -180,6 +182,12 @@ void MainWindow::replaceHeads(const std::string& heads) {
     return;
   }
   state_->setReplacement(views::shownMechanism(state_->viewInput(pane)), heads);
+}
+
+void MainWindow::chooseImage() {
+  const QString path = QFileDialog::getOpenFileName(this, tr("Open image"), settings_.value("folder").toString(),
+                                                    tr("Pictures (*.png *.jpg *.jpeg *.bmp *.gif *.webp)"));
+  if (!path.isEmpty()) openPath(path);
 }
 
 void MainWindow::fillRecent() {

@@ -36,6 +36,11 @@ views::WorkspaceHost::Pane PaneBoard::pane(int index, views::Size size) {
     shown.message = "This program has no view named " + state_.pane(index).view;
     return shown;
   }
+  const bool lacksPicture = shown.view->needsTrace() && !shown.input.trace && state_.opened().readsImages() && state_.imagePath().isEmpty();
+  if (lacksPicture) {
+    shown.message = "This model reads images: drop a PNG or JPEG here, or choose File, Open image";
+    return shown;
+  }
   if (slot.view != state_.pane(index).view) {
     state_.jobs().cancel(laneOf(index));
     slot = Slot{};

@@ -1,17 +1,21 @@
 #include "app/window/prompt_panel.h"
 
 #include <QAbstractTextDocumentLayout>
+#include <QFileInfo>
 #include <QHBoxLayout>
 #include <QKeyEvent>
 #include <QLabel>
+#include <QMenu>
 #include <QMimeData>
 #include <QScrollArea>
 #include <QScrollBar>
+#include <QToolButton>
 #include <QVBoxLayout>
 #include <algorithm>
 
 #include "app/window/theme_style.h"
 #include "app/window/token_strip.h"
+#include "views/token_text.h"
 
 namespace headscope::app {
 namespace {
@@ -71,8 +75,28 @@ PromptPanel::PromptPanel(AppState& state, QWidget* parent) : QWidget(parent), st
   title_->setToolTip(tr("The text that the model reads"));
   count_ = new QLabel;
   editor_ = new PromptEdit(state);
+  pair_ = new PromptEdit(state);
+  pair_->setObjectName("pairEdit");
+  pair_->setPlaceholderText(tr("A second segment, if there is one"));
+  pair_->setToolTip(tr("Text of the second segment: its tokens have type 1"));
+  const auto button = [this](const char* name) {
+    auto* made = new QToolButton(this);
+    made->setObjectName(QLatin1String(name));
+    made->setAutoRaise(true);
+    return made;
+  };
+  chat_ = button("chat");
+  chat_->setText(tr("chat"));
+  chat_->setPopupMode(QToolButton::InstantPopup);
+  chat_->setMenu(new QMenu(chat_));
+  image_ = button("image");
+  auto* texts = new QVBoxLayout;
+  texts->setSpacing(2);
+  for (QWidget* each : std::initializer_list<QWidget*>{editor_, pair_, image_}) texts->addWidget(each);
+  texts->setAlignment(image_, Qt::AlignLeft);
   top->addWidget(title_, 0, Qt::AlignTop);
-  top->addWidget(editor_, 1, Qt::AlignTop);
+  top->addLayout(texts, 1);
+  top->addWidget(chat_, 0, Qt::AlignTop);
   top->addWidget(count_, 0, Qt::AlignTop);
   column->addLayout(top);
   strip_ = new TokenStrip(state);
@@ -89,13 +113,12 @@ PromptPanel::PromptPanel(AppState& state, QWidget* parent) : QWidget(parent), st
   connect(editor_, &QPlainTextEdit::textChanged, this, [this] {
     if (!isFollowing_) state_.setPrompt(editor_->toPlainText(), true);
   });
-  const auto follow = [this] {
-    if (editor_->toPlainText() == state_.promptText()) return;
-    isFollowing_ = true;
-    editor_->setPlainText(state_.promptText());
-    isFollowing_ = false;
-  };
-  connect(&state, &AppState::promptReplaced, this, follow);
+  connect(pair_, &QPlainTextEdit::textChanged, this, [this] {
+    if (!isFollowing_) state_.setPair(pair_->toPlainText());
+  });
+  connect(image_, &QToolButton::clicked, this, &PromptPanel::imageWanted);
+  connect(&state, &AppState::promptReplaced, this, &PromptPanel::follow);
+  connect(&state, &AppState::modelChanged, this, &PromptPanel::showSource);
   connect(&state, &AppState::traceChanged, this, &PromptPanel::showCount);
   connect(&state, &AppState::selectionChanged, this, [this] {
     const auto trace = state_.trace();
@@ -107,7 +130,59 @@ PromptPanel::PromptPanel(AppState& state, QWidget* parent) : QWidget(parent), st
   });
   connect(&state, &AppState::themeChanged, this, &PromptPanel::applyTheme);
   applyTheme();
+  showSource();
   fitStrip();
+}
+
+void PromptPanel::follow() {
+  isFollowing_ = true;
+  if (editor_->toPlainText() != state_.promptText()) editor_->setPlainText(state_.promptText());
+  if (pair_->toPlainText() != state_.pairText()) pair_->setPlainText(state_.pairText());
+  isFollowing_ = false;
+  showSource();
+}
+
+void PromptPanel::showSource() {
+  const OpenedModel& opened = state_.opened();
+  const bool isImage = opened.readsImages();
+  title_->setText(isImage ? tr("Image") : tr("Prompt"));
+  title_->setToolTip(isImage ? tr("The picture that the model reads") : tr("The text that the model reads"));
+  editor_->setVisible(!isImage);
+  pair_->setVisible(opened.hasSegments());
+  image_->setVisible(isImage);
+  const QString path = state_.imagePath();
+  image_->setText(path.isEmpty() ? tr("Open image...") : QFileInfo(path).fileName());
+  image_->setToolTip((path.isEmpty() ? QString() : path + '\n') +
+                     tr("Choose the PNG or JPEG that the model reads (Ctrl+I), or drop one on the window"));
+  const bool hasChat = !isImage && opened.chat && !opened.chat->tokens.empty();
+  chat_->setVisible(hasChat);
+  if (hasChat) fillChatMenu();
+}
+
+void PromptPanel::fillChatMenu() {
+  const core::ChatTemplate& chat = *state_.opened().chat;
+  const auto visible = [](const std::string& text) { return QString::fromStdString(views::visibleText(text)); };
+  chat_->setToolTip(tr("Special tokens of the model's chat template, typed as text\nThe template itself is not run"));
+  QMenu* menu = chat_->menu();
+  menu->clear();
+  menu->setToolTipsVisible(true);
+  if (!chat.after.empty()) {
+    QAction* wrap = menu->addAction(tr("Make the text a turn (%1)").arg(QString::fromStdString(chat.name)), this, [this, chat] {
+      const std::string text = editor_->toPlainText().toStdString();
+      if (text.starts_with(chat.before)) return;
+      editor_->selectAll();  // as if typed: undo takes it back
+      editor_->insertPlainText(QString::fromStdString(chat.around(text)));
+    });
+    wrap->setToolTip(visible(chat.before) + QStringLiteral(" ... ") + visible(chat.after));
+    menu->addSeparator();
+  }
+  for (const std::string& token : chat.tokens) {
+    QAction* insert = menu->addAction(visible(token).replace('&', QStringLiteral("&&")), this, [this, token] {
+      editor_->insertPlainText(QString::fromStdString(token));
+      editor_->setFocus();
+    });
+    insert->setToolTip(tr("Put this special token at the cursor"));
+  }
 }
 
 void PromptPanel::applyTheme() {
@@ -118,7 +193,8 @@ void PromptPanel::applyTheme() {
     label->setStyleSheet(second);
     label->setFixedHeight(sansFont(theme.textSize).pixelSize() + 10);
   }
-  editor_->setFont(sansFont(theme.textSize));
+  for (QWidget* text : std::initializer_list<QWidget*>{editor_, pair_, image_}) text->setFont(sansFont(theme.textSize));
+  chat_->setFont(sansFont(theme.smallSize));
 }
 
 void PromptPanel::showCount() {
@@ -129,8 +205,16 @@ void PromptPanel::showCount() {
   }
   QString text = trace->count() == 1 ? tr("1 token") : tr("%L1 tokens").arg(trace->count());
   QString tip = tr("Tokens that the model reads");
-  if (!trace->prompt().notes.empty()) {
-    text += tr(", cut");
+  if (trace->spec().image) {
+    text = tr("%L1 × %L2 pixels").arg(trace->spec().image->width).arg(trace->spec().image->height);
+    tip = tr("What the model sees of the picture: %L1 patches of %2 × %2 pixels")
+              .arg(trace->spec().image->patches())
+              .arg(trace->spec().image->patch);
+  }
+  const std::vector<std::string>& notes = trace->prompt().notes;
+  if (!notes.empty()) {
+    if (std::any_of(notes.begin(), notes.end(), [](const std::string& n) { return n.find(" cut") != std::string::npos; }))
+      text += tr(", cut");
     for (const std::string& note : trace->prompt().notes) tip += '\n' + QString::fromStdString(note);
   }
   const int64_t context = trace->spec().context;

@@ -1,5 +1,7 @@
 #pragma once
-// PromptPanel: the text one edits in place and its tokens below. Pasted text is bounded before it reaches the editor.
+// PromptPanel: the text one edits in place and its tokens below; a second text for models that tell segments apart; the chat
+// template's tokens where the model has one; the picture's name for models of images. Pasted text is bounded before it reaches
+// the editor.
 #include <QPlainTextEdit>
 #include <QWidget>
 
@@ -7,6 +9,7 @@
 
 class QLabel;
 class QScrollArea;
+class QToolButton;
 
 namespace headscope::app {
 
@@ -33,19 +36,29 @@ class PromptPanel : public QWidget {
  public:
   explicit PromptPanel(AppState& state, QWidget* parent = nullptr);
   PromptEdit* editor() { return editor_; }
+  PromptEdit* pairEditor() { return pair_; }  // hidden where the model has no segments
+  QToolButton* chatButton() { return chat_; }
+  QToolButton* imageButton() { return image_; }
   TokenStrip* strip() { return strip_; }
+
+ Q_SIGNALS:
+  void imageWanted();
 
  protected:
   void resizeEvent(QResizeEvent* event) override;
 
  private:
   void fitStrip();
+  void follow();
+  void showSource();
+  void fillChatMenu();
   void showCount();
   void applyTheme();
 
   AppState& state_;
   QLabel *title_, *count_;
-  PromptEdit* editor_;
+  PromptEdit *editor_, *pair_;
+  QToolButton *chat_, *image_;
   TokenStrip* strip_;
   QScrollArea* scroll_;
   bool isFollowing_ = false;

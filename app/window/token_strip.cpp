@@ -17,7 +17,7 @@
 namespace headscope::app {
 namespace {
 constexpr int kEdge = 16;
-constexpr float kPad = 3;
+constexpr float kPad = 3, kSegment = 14;  // kSegment: room for a segment's number
 }  // namespace
 
 TokenStrip::TokenStrip(AppState& state, QWidget* parent) : QWidget(parent), state_(state) {
@@ -35,12 +35,19 @@ void TokenStrip::relabel() {
     const QFontMetricsF metrics(monoFont(state_.theme().monoSize));
     QHash<QString, float> widths;
     chips_.reserve(trace->prompt().tokens.size());
+    const auto& tokens = trace->prompt().tokens;
+    const bool hasSegments = std::any_of(tokens.begin(), tokens.end(), [](const core::Token& t) { return t.segment != 0; });
+    int segment = -1;
     for (const core::Token& token : trace->prompt().tokens) {
       Chip chip;
       chip.label = QString::fromStdString(views::tokenLabel(token));
       auto found = widths.find(chip.label);
       if (found == widths.end()) found = widths.insert(chip.label, static_cast<float>(metrics.horizontalAdvance(chip.label)));
       chip.width = *found + 2 * kPad;
+      if (hasSegments && token.segment != segment) {
+        segment = chip.segment = token.segment;
+        chip.width += kSegment;
+      }
       chips_.push_back(chip);
     }
   }
@@ -94,7 +101,12 @@ void TokenStrip::paintEvent(QPaintEvent* event) {
   auto first = std::lower_bound(chips_.begin(), chips_.end(), firstRow, [](const Chip& chip, int row) { return chip.row < row; });
   for (; first != chips_.end() && first->row <= lastRow; ++first) {
     const auto i = static_cast<int64_t>(first - chips_.begin());
-    const QRectF chip(first->x, first->row * rowHeight() + 2, first->width, rowHeight() - 4);
+    const float lead = first->segment >= 0 ? kSegment : 0;
+    const QRectF chip(first->x + lead, first->row * rowHeight() + 2, first->width - lead, rowHeight() - 4);
+    if (first->segment >= 0) {
+      painter.setPen(toQt(theme.inkSecond));
+      painter.drawText(QRectF(first->x, chip.top(), lead, chip.height()), Qt::AlignCenter, QString::number(first->segment));
+    }
     const core::Token& token = trace->prompt().tokens[static_cast<size_t>(i)];
     views::Color ink = isCausal && query >= 0 && i > query ? theme.inkSecond : theme.ink;
     painter.setPen(Qt::NoPen);
@@ -159,6 +171,9 @@ QString TokenStrip::tipOf(int64_t i) const {
   QString tip = tr("Token %1: id %2").arg(i).arg(token.id);
   if (!token.piece.empty()) tip += tr(", piece %1").arg(QString::fromStdString(views::visibleText(token.piece)));
   if (token.isSpecial) tip += tr(", special");
+  if (trace->spec().segments > 1) tip += tr(", segment %1").arg(token.segment);
+  if (trace->spec().image)
+    tip = token.isSpecial ? tr("Class token") : tr("Patch %1, row and column").arg(QString::fromStdString(token.bytes));
   const std::vector<float>& weights = state_.rowWeights();
   if (static_cast<size_t>(i) < weights.size()) {
     const core::Selection& s = state_.selection();

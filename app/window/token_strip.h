@@ -34,6 +34,7 @@ class TokenStrip : public QWidget {
     QString label;
     float x = 0, width = 0;
     int row = 0;
+    int segment = -1;  // >= 0: a segment begins here, its number stands before the token
   };
   void relabel();
   int layOut(int width);
