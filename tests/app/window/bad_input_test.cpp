@@ -132,7 +132,7 @@ TEST_F(BadInput, aPromptThatIsTooLongIsCutAndTheNoteSaysWhere) {
   opened = openModelFiles("tales", "", 1, job);
   std::string text;
   for (int i = 0; i < 1500; ++i) text += "the girl said to the wolf ";
-  const auto prompt = promptOf(opened, text, job);
+  const auto prompt = promptOf(opened, {text, "", ""}, job);
   EXPECT_EQ(prompt->count(), kMostTokens);
   ASSERT_EQ(prompt->notes.size(), 1u);
   for (const char* part : {"the window's limit is 8192", "the last", "are cut"})
