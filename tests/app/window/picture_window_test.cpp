@@ -123,7 +123,7 @@ TEST_F(PictureWindow, picturesThatCanNotBeReadAreSaidAndTheLastOneStays) {
   };
   for (const auto& [path, part] : cases) {
     drop(path);
-    ASSERT_TRUE(waitFor([&] { return window_->notices().text().contains(part); }))
+    ASSERT_TRUE(waitFor([&, said = part] { return window_->notices().text().contains(said); }))
         << part << ": " << window_->notices().text().toStdString();
     ASSERT_TRUE(waitFor([&] { return state().jobs().isIdle(); }));
     ASSERT_TRUE(state().trace());
