@@ -83,7 +83,7 @@ Matrix Trace::logits(int64_t first, int64_t count, Job& job) const {
 }
 
 std::vector<NextToken> Trace::nextTokens(int64_t query, int64_t top, Job& job) const {
-  const Matrix row = logits(query, 1, job);
+  const Matrix row = logits(spec().head == HeadKind::Classifier ? 0 : query, 1, job);
   const float* x = row.data();
   const int64_t size = row.cols();
   double max = -std::numeric_limits<double>::infinity(), sum = 0;

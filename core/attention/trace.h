@@ -62,7 +62,8 @@ class Trace {
   int64_t logitRows() const;
   /// Logits of rows [first, first + count): [count, vocabulary or classes]. Costs a product with the unembedding.
   Matrix logits(int64_t first, int64_t count, Job& job) const;
-  /// The `top` most likely next tokens (masked-token fills for a masked model, classes for a classifier) at row `query`.
+  /// The `top` most likely next tokens (masked-token fills for a masked model) at row `query`; a classifier's classes, which are the
+  /// same whatever the query.
   std::vector<NextToken> nextTokens(int64_t query, int64_t top, Job& job) const;
   /// Mean next-token loss in nats over rows 0 .. N - 2; NaN for N < 2 or models that don't predict the next token.
   double loss(Job& job) const;

@@ -198,8 +198,9 @@ OpCheck checkPairSums(Backend& backend, int64_t width, int64_t split, int64_t si
   for (const int64_t n : {5, 2, 9}) readers.push_back(randomMatrix(n, width, 61 + readers.size()));
   const auto stripOf = [&](int64_t first, int64_t columns) {
     PairStrip strip{columns, width, {}, {}};
-    for (const Matrix& w : writers) strip.writers.push_back({w.data() + first, w.rows()});
-    for (const Matrix& r : readers) strip.readers.push_back({r.data() + first, r.rows()});
+    const auto from = [first](const Matrix& m) { return m.rows() > 0 ? m.data() + first : nullptr; };
+    for (const Matrix& w : writers) strip.writers.push_back({from(w), w.rows()});
+    for (const Matrix& r : readers) strip.readers.push_back({from(r), r.rows()});
     return strip;
   };
   PairPlan plan;

@@ -88,6 +88,7 @@ TEST_F(PictureWindow, aVisionModelAsksForAPictureAndADroppedOneIsRead) {
   const auto isPatch = [](int64_t position) {
     return [position](const views::Pick& p) { return p.kind == views::Pick::Kind::KeyToken && p.a == position; };
   };
+  const auto classes = state().nextTokens();
   const QPoint patch = findPick(1, isPatch(7));
   QTest::mouseMove(window_->canvas(), patch);
   ASSERT_TRUE(waitFor([&] { return state().hover().key == 7; }));
@@ -97,6 +98,9 @@ TEST_F(PictureWindow, aVisionModelAsksForAPictureAndADroppedOneIsRead) {
   EXPECT_EQ(views::findView("image")->subject(state().viewInput(1)).find("patch 1, 2") != std::string::npos, true);
   ASSERT_TRUE(waitFor([&] { return window_->inspector().sheet()->sections()[2].title == "Class"; }));
   ASSERT_TRUE(waitFor([&] { return !window_->inspector().sheet()->sections()[2].facts.empty(); }));
+  ASSERT_EQ(state().nextTokens().size(), classes.size());
+  for (size_t i = 0; i < classes.size(); ++i)
+    EXPECT_EQ(state().nextTokens()[i].probability, classes[i].probability) << "of the class token";
   EXPECT_EQ(state().session().image, golden("wide.png").toStdString());
   EXPECT_EQ(state().session().imageHash.size(), 16u);
   window_->grab().save(QStringLiteral(HEADSCOPE_BUILD_FOLDER "/window_image.png"));
