@@ -5,8 +5,8 @@
 #include <optional>
 
 #include "app/cli/inputs.h"
-#include "core/attention/weight_stream.h"
 #include "core/base/error.h"
+#include "core/base/memory.h"
 #include "core/model/adapter.h"
 #include "core/model/model_facts.h"
 #include "core/tokenizer/chat_template.h"

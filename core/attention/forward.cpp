@@ -9,6 +9,7 @@
 #include "core/attention/weight_stream.h"
 #include "core/backend/device_fault.h"
 #include "core/base/error.h"
+#include "core/base/memory.h"
 
 namespace headscope::core {
 namespace {

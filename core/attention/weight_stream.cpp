@@ -1,8 +1,6 @@
 #include "core/attention/weight_stream.h"
 
 #include <cstdio>
-#include <fstream>
-#include <limits>
 #include <set>
 #include <span>
 
@@ -42,14 +40,6 @@ std::string gigabytes(uint64_t bytes) {
 }
 
 }  // namespace
-
-uint64_t availableMemory() {
-  std::ifstream info("/proc/meminfo");
-  for (std::string line; std::getline(info, line);) {
-    if (line.starts_with("MemAvailable:")) return std::stoull(line.substr(13)) * 1024;
-  }
-  return std::numeric_limits<uint64_t>::max();
-}
 
 uint64_t storedBytes(const LayerWeights& layer) {
   std::set<const std::byte*> seen;  // fused tensors serve several roles

@@ -9,9 +9,6 @@
 
 namespace headscope::core {
 
-/// Memory that programs can still have without swapping (MemAvailable), in bytes; the largest number where the system does not say.
-uint64_t availableMemory();
-
 /// Bytes that a layer's matrices take in the files, each stored tensor once; all experts together.
 uint64_t storedBytes(const LayerWeights& layer);
 
