@@ -2,16 +2,12 @@
 
 #include <cstdio>
 #include <set>
-#include <span>
 
 #include "core/base/files.h"
+#include "core/checkpoint/stored_span.h"
 
 namespace headscope::core {
 namespace {
-
-std::span<const std::byte> storedSpan(const WeightView& w) {
-  return {w.data, static_cast<size_t>(w.storedRows * w.storedCols) * sizeOf(w.dtype)};
-}
 
 /// Calls visit(view) for every matrix of the layer.
 template <class Visit>

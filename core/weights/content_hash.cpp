@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/base/parallel.h"
+#include "core/checkpoint/stored_span.h"
 #include "core/model/model.h"
 
 namespace headscope::core {
@@ -83,11 +84,8 @@ void addAttention(ContentHash& hash, const AttentionWeights& a) {
       hash.add(n);
     hash.add(static_cast<int>(w.dtype));
     if (seen.insert(w.data).second) {
-      hash.add(std::span<const std::byte>(w.data, static_cast<size_t>(w.storedRows * w.storedCols) * sizeOf(w.dtype)));
-      if (w.scales != nullptr) {
-        const int64_t rows = (w.storedRows + w.blockRows - 1) / w.blockRows;
-        hash.add(std::span<const std::byte>(w.scales, static_cast<size_t>(rows * w.scaleCols) * sizeOf(w.scaleType)));
-      }
+      hash.add(storedSpan(w));
+      if (w.scales != nullptr) hash.add(scaleSpan(w));
     }
     if (const LinearChange* change = linear->change.get()) {
       for (const LowRank& term : change->terms) addMatrix(hash, term.down), addMatrix(hash, term.up);

@@ -8,6 +8,7 @@
 #include "core/base/files.h"
 #include "core/base/job.h"
 #include "core/base/parallel.h"
+#include "core/checkpoint/stored_span.h"
 
 namespace headscope::core {
 namespace {
@@ -193,7 +194,7 @@ void releaseAttention(const AttentionWeights& a) {
   for (const Linear* linear :
        {&a.query, &a.key, &a.value, &a.output, &a.queryDown, &a.queryUp, &a.latentDown, &a.ropeKey, &a.keyUp, &a.valueUp}) {
     const WeightView& w = linear->weight;
-    if (!w.empty()) releasePages({w.data, static_cast<size_t>(w.storedRows * w.storedCols) * sizeOf(w.dtype)});
+    if (!w.empty()) releasePages(storedSpan(w));
   }
 }
 
