@@ -10,6 +10,7 @@
 #include "core/base/files.h"
 #include "core/base/parallel.h"
 #include "core/bench/benches.h"
+#include "core/bench/python_peer.h"
 #include "core/checkpoint/safetensors_writer.h"
 #include "core/model/adapter.h"
 #include "core/weights/composition.h"
@@ -116,6 +117,7 @@ void writeAdapter(const std::filesystem::path& folder, const SyntheticCheckpoint
 
 std::vector<BenchResult> benchSpectra(BenchContext& context) {
   std::vector<BenchResult> results;
+  const PythonPeer peer(context.scratch);
   {
     const auto model = synthetic(context.scratch / "gpt2_spectra", gpt2Small());
     BenchResult r;
@@ -131,6 +133,7 @@ std::vector<BenchResult> benchSpectra(BenchContext& context) {
                                                 spectraOf(*model, {"W_QK", "W_OV"});
                                               })},
               {"thin_qr_s", 288 * quickest(3, [&] { householderSpectrum(w.queryOf(0), w.keyOf(0)); }) / threadCount()}};
+    peer.addSpectra(r, {{288, 64, 768, 768}});
     results.push_back(r);
   }
   {
@@ -146,6 +149,7 @@ std::vector<BenchResult> benchSpectra(BenchContext& context) {
       spectra.matrices = {"W_QK", "W_OV"};
       eachLayerSpectra(*model, spectra, DiskCache(), job, [](LayerSpectra) {});
     });
+    peer.addSpectra(r, {{32, 128, 4096, 4096}}, 64);
     results.push_back(r);
   }
   return results;
@@ -167,6 +171,7 @@ std::vector<BenchResult> benchLatentSpectra(BenchContext& context) {
                output = gramOperations(128, 128, 7168);
   r.floor = (up + output) / (context.sgemmGflops * 1e9);
   r.more = {{"ours_processor_s", thriftiest(1, [&] { spectraOf(*model, latent); })}};
+  PythonPeer(context.scratch).addSpectra(r, {{128, 128, 1536, 512}, {128, 128, 512, 7168}});
   s.bench = "spectra_deepseek_v3_layer_all";
   s.ours = quickest(2, [&] { spectraOf(*model, all); });
   s.limit = 3;
@@ -226,6 +231,7 @@ std::vector<BenchResult> benchComposition(BenchContext& context) {
   r.limit = 0.6;
   r.floor = compositionOperations(12, 12, 64, 768) / (context.sgemmGflops * 1e9);
   r.more = {{"ours_processor_s", thriftiest(2, once)}, {"extra_mb", extra / 1e6}, {"extra_limit_mb", 250}};
+  PythonPeer(context.scratch).addComposition(r, 12, 12, 64, 768);
   return {r, wideComposition(context)};
 }
 
@@ -244,6 +250,7 @@ std::vector<BenchResult> benchLora(BenchContext& context) {
   r.floor = gramOperations(2.0 * kModules, kRank, kWidth) / (context.sgemmGflops * 1e9);
   r.more = {{"ours_processor_s", thriftiest(3, ours)},
             {"thin_qr_s", kModules * quickest(1, [&] { householderSpectrum(ups[0], downs[0]); }) / threadCount()}};
+  PythonPeer(context.scratch).addSpectra(r, {{32, kRank, kWidth, kWidth}}, kModules / 32.0);
 
   const SyntheticCheckpoint plan = wide(1);
   const auto base = synthetic(context.scratch / "wide_lora", plan);
