@@ -11,8 +11,8 @@
 #include "views/figure_slider.h"
 #include "views/head_heat.h"
 #include "views/line_chart.h"
-#include "views/map_image.h"
 #include "views/option_values.h"
+#include "views/subspace_data.h"
 #include "views/view_list.h"
 
 namespace headscope::views {
@@ -20,15 +20,6 @@ namespace {
 
 constexpr int64_t kRankSlider = 1, kRankGrip = 2, kSide = 3;
 constexpr const char* kSides[] = {"output", "query", "key", "value"};
-
-struct SubspaceData : ViewData {
-  core::SharedSubspace space;
-  std::vector<double> errors, storedErrors;  // by rank [0 .. full]
-  core::Matrix overlaps;                     // [heads, heads]; empty: not there yet
-  std::string modelName;
-  bool isFolded = false;
-  MapImageCache cache;
-};
 
 core::SubspaceSide sideOf(const core::ViewOptions& options) {
   const std::string side = wordIn(options, "side", "output");

@@ -7,33 +7,19 @@
 #include "core/attention/head_name.h"
 #include "core/base/error.h"
 #include "core/tokenizer/tokenizer.h"
-#include "core/weights/prompt_words.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
 #include "views/figure_slider.h"
 #include "views/option_values.h"
 #include "views/token_text.h"
 #include "views/view_list.h"
+#include "views/words_data.h"
 
 namespace headscope::views {
 namespace {
 
 constexpr int64_t kDirections = 8, kTop = 10, kPromptTop = 4;
 constexpr int64_t kMatrixButton = 1, kNextButton = 2;
-
-struct WordsData : ViewData {
-  core::HeadWords words;
-  std::vector<core::DirectionTokens> prompt;  // by direction; empty without a prompt
-  std::vector<std::string> tokens;            // of the prompt
-  core::HeadRef head;
-  std::string modelName;
-  std::vector<std::string> labels;  // of every id that is shown, by position in `ids`
-  std::vector<int32_t> ids;
-  std::string labelOf(int32_t id) const {
-    const auto it = std::lower_bound(ids.begin(), ids.end(), id);
-    return it != ids.end() && *it == id ? labels[static_cast<size_t>(it - ids.begin())] : "#" + std::to_string(id);
-  }
-};
 
 core::Circuit circuitOf(const core::ViewOptions& options) {
   return wordIn(options, "matrix", "W_OV") == "W_QK" ? core::Circuit::QK : core::Circuit::OV;
