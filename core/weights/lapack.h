@@ -14,6 +14,11 @@ void dgesdd_(const char* jobz, const int* m, const int* n, double* a, const int*
 void dgeqrf_(const int* m, const int* n, double* a, const int* lda, double* tau, double* work, const int* lwork, int* info);
 void dorgqr_(const int* m, const int* n, const int* k, double* a, const int* lda, const double* tau, double* work, const int* lwork,
              int* info);
+void dlarft_(const char* direct, const char* storev, const int* n, const int* k, double* v, const int* ldv, const double* tau, double* t,
+             const int* ldt);
+void dlarfb_(const char* side, const char* trans, const char* direct, const char* storev, const int* m, const int* n, const int* k,
+             const double* v, const int* ldv, const double* t, const int* ldt, double* c, const int* ldc, double* work, const int* ldwork);
+void dlasq1_(const int* n, double* d, double* e, double* work, int* info);
 void dsterf_(const int* n, double* d, double* e, int* info);
 void dlaed4_(const int* n, const int* i, const double* d, const double* z, double* delta, const double* rho, double* dlam, int* info);
 }

@@ -10,6 +10,7 @@
 #include "core/base/job.h"
 #include "core/base/parallel.h"
 #include "core/weights/head_grams.h"
+#include "core/weights/large_svd.h"
 
 namespace headscope::core {
 namespace {
@@ -31,7 +32,7 @@ std::shared_ptr<const DoubleMatrix> leadingBlock(const DoubleMatrix& r, int64_t 
 /// R with R^T R = F F^T, square [m, m] also where F has fewer columns than rows.
 std::shared_ptr<const DoubleMatrix> triangleOf(ConstMatrixView factor, bool isExact, const Job& job) {
   if (!isExact) return std::make_shared<DoubleMatrix>(choleskyFactor(gramTiled(factor, &job)));
-  const DoubleMatrix r = thinQrR(factor);
+  const DoubleMatrix r = largeThinQrR(DoubleMatrix::from(factor), job);
   auto square = std::make_shared<DoubleMatrix>(factor.rows, factor.rows);
   std::copy(r.values.begin(), r.values.end(), square->values.begin());
   return square;

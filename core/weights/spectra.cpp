@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -14,6 +15,7 @@
 #include "core/weights/content_hash.h"
 #include "core/weights/input_statistics.h"
 #include "core/weights/large_eigen.h"
+#include "core/weights/large_svd.h"
 #include "core/weights/layer_factors.h"
 
 namespace headscope::core {
@@ -71,8 +73,15 @@ Spectrum wholeSpectrum(const Matrix& m, SpectrumRoute route, Backend* backend, c
     }
     view = turned;
   }
-  if (route == SpectrumRoute::Householder) return householderSpectrum(view);
   const bool isFinite = std::all_of(m.data(), m.data() + m.size(), [](float v) { return std::isfinite(v); });
+  if (route == SpectrumRoute::Householder) {
+    if (!isFinite) return householderSpectrum(view);  // NaN all over
+    Spectrum s;
+    s.route = SpectrumRoute::Householder;
+    s.sigma = largeSingularValues(view, job);
+    s.noise = 8 * std::numeric_limits<double>::epsilon() * s.largest();
+    return s;
+  }
   if (backend != nullptr && backend->supports(Op::WholeSpectrum) && isFinite) {
     Spectrum s;
     s.sigma = backend->wholeSpectrum(view, job);
