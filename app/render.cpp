@@ -28,7 +28,7 @@ views::Figure paperFigure(const views::View& view, const views::ViewInput& input
   const QtTextMeasure measure;
   const double width = layout.width_mm * kPointsPerMillimetre;
   const std::vector<core::HeadRef>& heads = input.selection.brushed;
-  if (heads.size() < 2 || !view.isPerHead()) {
+  if (heads.size() < 2 || !view.isPerHead(input)) {
     views::Figure figure = drawOne(view, input, {theme, measure, {width, 0}, true}, job);
     return layout.hasLetters ? views::panelOf({figure}, {}, 1, 0, true, theme) : figure;
   }

@@ -55,7 +55,7 @@ class AttentionMapView : public View {
  public:
   std::string_view name() const override { return "attention_map"; }
   std::string_view title() const override { return "Attention map"; }
-  bool isPerHead() const override { return true; }
+  bool isPerHead(const ViewInput&) const override { return true; }
   std::string subject(const ViewInput& input) const override { return headName(input.selection.ref()); }
 
   std::string dataKey(const ViewInput& input, Size size) const override {

@@ -71,7 +71,7 @@ class ComparisonView : public View {
  public:
   std::string_view name() const override { return "comparison"; }
   std::string_view title() const override { return "Mechanism comparison"; }
-  bool isPerHead() const override { return true; }
+  bool isPerHead(const ViewInput&) const override { return true; }
   std::string subject(const ViewInput& input) const override {
     return headName(input.selection) + ", " + shortMechanism(shownMechanism(input));
   }

@@ -131,7 +131,9 @@ struct SinglePicture : Picture {
     const bool isStacked = frame.size.height > 0 && stacked > beside;
     const double w = std::max(4.0, isStacked ? stacked : beside), h = w / aspect();
     const double total = (isStacked ? w : 2 * w + gap) + barColumn;
-    const double x = frame.isPaper ? 0 : margin + std::max(0.0, (frame.size.width - 2 * margin - total) / 2), y = margin + line();
+    const double x = frame.isPaper ? 0 : margin + std::max(0.0, (frame.size.width - 2 * margin - total) / 2);
+    const double used = isStacked ? 2 * h + gap + line() : h;
+    const double y = margin + line() + (frame.size.height > 0 ? std::max(0.0, (height - used) / 2) : 0);
     plain = {x, y, w, h};
     map = isStacked ? Rect{x, y + h + gap + line(), w, h} : Rect{x + w + gap, y, w, h};
     bar = {map.right() + 1.5 * t.gap, map.y, barWidth, h - line()};

@@ -36,7 +36,9 @@ class ImageView : public View {
  public:
   std::string_view name() const override { return "image"; }
   std::string_view title() const override { return "Image"; }
-  bool isPerHead() const override { return true; }
+  /// All heads in one picture are one already, and rollout is of all heads together.
+  bool isPerHead(const ViewInput& input) const override { return imageFormOf(input.options) == ImageForm::Head; }
+  std::string whyNot(const core::ModelSpec& spec) const override { return spec.image ? "" : "This model reads text, not images"; }
 
   std::string subject(const ViewInput& input) const override {
     if (!hasPicture(input)) return {};
@@ -84,8 +86,8 @@ class ImageView : public View {
   Figure draw(const ViewInput& input, const ViewData* data, const ViewFrame& frame) const override {
     constexpr const char* kWhat = "The attention of a vision model, laid over the picture that it reads";
     if (!input.model) return emptyFigure(frame.size, kWhat, "Open the folder of a vision model (ViT)", frame.theme);
-    if (!input.model->spec().image)
-      return emptyFigure(frame.size, kWhat, "This model reads text: open the folder of a vision model (ViT)", frame.theme);
+    if (const std::string why = whyNot(input.model->spec()); !why.empty())
+      return emptyFigure(frame.size, kWhat, why + ": open the folder of a vision model (ViT)", frame.theme);
     if (!hasPicture(input)) return emptyFigure(frame.size, kWhat, "Drop a PNG or JPEG on the window, or File, Open image", frame.theme);
     const auto* image = dynamic_cast<const ImageData*>(data);
     const core::HeadRef head = input.selection.ref();

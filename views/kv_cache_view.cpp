@@ -41,6 +41,9 @@ class KvCacheView : public View {
   std::string_view name() const override { return "kv_cache"; }
   std::string_view title() const override { return "KV cache"; }
   bool needsTrace() const override { return false; }
+  std::string whyNot(const core::ModelSpec& spec) const override {
+    return spec.isCausal ? "" : "This model reads all positions at once: it keeps no keys and values from step to step";
+  }
   std::string subject(const ViewInput& input) const override {
     return input.model ? std::to_string(contextOf(input)) + " tokens" : std::string();
   }

@@ -125,7 +125,7 @@ class MaskView : public View {
  public:
   std::string_view name() const override { return "mask"; }
   std::string_view title() const override { return "Mask studio"; }
-  bool isPerHead() const override { return true; }
+  bool isPerHead(const ViewInput&) const override { return true; }
   std::string subject(const ViewInput& input) const override {
     return headName(input.selection) + ", " + shortMechanism(shownMechanism(input));
   }

@@ -42,7 +42,7 @@ class NeuronView : public View {
  public:
   std::string_view name() const override { return "neuron"; }
   std::string_view title() const override { return "Neuron detail"; }
-  bool isPerHead() const override { return true; }
+  bool isPerHead(const ViewInput&) const override { return true; }
   std::string subject(const ViewInput& input) const override {
     std::string out = headName(input.selection.ref());
     if (input.trace) out += ", query " + std::to_string(queryOf(input));

@@ -88,7 +88,7 @@ class PositionsView : public View {
  public:
   std::string_view name() const override { return "positions"; }
   std::string_view title() const override { return "Positions"; }
-  bool isPerHead() const override { return true; }
+  bool isPerHead(const ViewInput&) const override { return true; }
   std::string subject(const ViewInput& input) const override { return headName(input.selection); }
 
   std::string dataKey(const ViewInput& input, Size) const override {

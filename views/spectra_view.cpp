@@ -211,7 +211,11 @@ class SpectraView : public View {
     const double y = margin / 2 + 10, gap = frame.theme.gap * 2;
     const int form = isSpectrum(input) ? 0 : spectraForm(input) == SpectraForm::Offset ? 1 : 2;
     double x = margin;
-    for (int i = 0; i < 3; ++i) x = addWordButton(figure, kFormButton, i, {x, y}, kFormWords[i], i == form, kFormTips[i], frame) + gap;
+    const bool isRotary = input.model->spec().positions == core::PositionKind::Rope;
+    for (int i = 0; i < 3; ++i) {
+      if (i == 1 && !isRotary && form != 1) continue;
+      x = addWordButton(figure, kFormButton, i, {x, y}, kFormWords[i], i == form, kFormTips[i], frame) + gap;
+    }
     const double room = frame.size.width - margin;
     const auto slider = [&](const FigureSlider& s, double value, const char* label, const char* tip) {
       const std::string text = shortNumber(value, 6);

@@ -61,8 +61,10 @@ class View {
   /// What it shows now, for the pane header: "1.5".
   virtual std::string subject(const ViewInput& input) const = 0;
   virtual bool needsTrace() const { return true; }
+  /// Why it has nothing to say about such a model, for people; "" where it has. Menus don't offer it then, a pane says why.
+  virtual std::string whyNot(const core::ModelSpec&) const { return {}; }
   /// True where it shows the one selected head, so that several heads on paper are a panel of several pictures.
-  virtual bool isPerHead() const { return false; }
+  virtual bool isPerHead(const ViewInput&) const { return false; }
 
   /// Equal keys, equal data. size matters to views that sample (zoom levels). "" when there is nothing to compute.
   virtual std::string dataKey(const ViewInput& input, Size size) const = 0;

@@ -83,7 +83,10 @@ class WordsView : public View {
   std::string_view name() const override { return "words"; }
   std::string_view title() const override { return "Singular vectors in words"; }
   bool needsTrace() const override { return false; }
-  bool isPerHead() const override { return true; }
+  bool isPerHead(const ViewInput&) const override { return true; }
+  std::string whyNot(const core::ModelSpec& spec) const override {
+    return spec.input == core::InputKind::Tokens ? "" : "This model reads images: it has no vocabulary";
+  }
   std::string subject(const ViewInput& input) const override {
     return std::string(nameOf(circuitOf(input.options))) + " of " + core::headName(input.selection.ref());
   }
@@ -110,8 +113,8 @@ class WordsView : public View {
 
   Figure draw(const ViewInput& input, const ViewData* data, const ViewFrame& frame) const override {
     if (!input.model) return emptyFigure(frame.size, "What a head reads and writes, in words", "Open a model folder", frame.theme);
-    if (input.model->spec().input != core::InputKind::Tokens) {
-      return emptyFigure(frame.size, "What a head reads and writes, in words", "The model reads images: it has no vocabulary", frame.theme);
+    if (const std::string why = whyNot(input.model->spec()); !why.empty()) {
+      return emptyFigure(frame.size, "What a head reads and writes, in words", why, frame.theme);
     }
     const auto* words = dynamic_cast<const WordsData*>(data);
     if (words == nullptr) return emptyFigure(frame.size, "What the head reads and writes, in words", "Computing", frame.theme);

@@ -34,8 +34,6 @@ QString describe(const core::Error& error) {
 }
 
 AppState::AppState(QObject* parent) : QObject(parent), jobs_(std::make_unique<JobRunner>(3)) {
-  const char* const standard[kMostPanes] = {"head_grid", "attention_map", "spectra", "neuron"};
-  for (int i = 0; i < kMostPanes; ++i) panes_[static_cast<size_t>(i)].view = standard[i];
   hover_.layer = hover_.head = -1;
   typing_.setSingleShot(true);
   typing_.setInterval(kTypingRest_ms);
@@ -92,7 +90,7 @@ int64_t AppState::layers() const { return opened_.model ? opened_.model->spec().
 int64_t AppState::heads() const { return opened_.model ? opened_.model->spec().heads : 0; }
 
 views::ViewInput AppState::viewInput(int pane) const {
-  return {opened_.model, trace_, baseTrace_, scores_, selection_, panes_[static_cast<size_t>(pane)].options};
+  return {opened_.model, trace_, baseTrace_, scores_, selection_, panes_.at(pane).options};
 }
 
 core::Session AppState::session() const {
@@ -103,7 +101,7 @@ core::Session AppState::session() const {
   session.prompt = promptText_.toStdString(), session.pair = pairText_.toStdString();
   if (opened_.readsImages()) session.image = imagePath_.toStdString(), session.imageHash = imageHash_;
   session.mechanism = mechanism_, session.replacedHeads = replacedHeads_;
-  for (int i = 0; i < paneCount_; ++i) session.panes.push_back(pane(i));
+  session.panes = panes_.visible();
   session.selection = selection_;
   session.theme = theme_.isDark ? "dark" : "light";
   return session;
@@ -143,6 +141,7 @@ void AppState::setStrength(double strength) {
 void AppState::takeModel(OpenedModel opened) {
   const bool isSameBase = opened_.base == opened.base;
   opened_ = std::move(opened);
+  panes_.suit(opened_.model->spec().input);
   ++modelNumber_;
   if (!isSameBase) {
     if (trace_ && selection_.query == trace_->count() - 1) selection_.query = -1;
@@ -155,6 +154,7 @@ void AppState::takeModel(OpenedModel opened) {
     Q_EMIT scoresChanged();
   }
   clampSelection();
+  Q_EMIT panesChanged();
   Q_EMIT modelChanged();
   for (const std::string& note : opened_.model->spec().notes) say(QString::fromStdString(note));
   for (const std::string& note : opened_.notes) say(QString::fromStdString(note));
@@ -451,32 +451,28 @@ void AppState::redo() {
 // ---- panes and sessions
 
 void AppState::setPaneCount(int count) {
-  paneCount_ = count == 1 || count == 2 ? count : 4;
-  focusedPane_ = std::min(focusedPane_, paneCount_ - 1);
-  maximisedPane_ = -1;
+  panes_.setCount(count);
   Q_EMIT panesChanged();
 }
 
 void AppState::focusPane(int index) {
-  if (index == focusedPane_) return;
-  focusedPane_ = std::clamp(index, 0, paneCount_ - 1);
+  if (index == panes_.focused()) return;
+  panes_.focus(index);
   Q_EMIT panesChanged();
 }
 
 void AppState::toggleMaximised(int index) {
-  maximisedPane_ = maximisedPane_ == index ? -1 : index;
-  focusedPane_ = index;
+  panes_.toggleMaximised(index);
   Q_EMIT panesChanged();
 }
 
 void AppState::setView(int index, const std::string& view) {
-  core::PaneState& pane = panes_[static_cast<size_t>(index)];
-  if (pane.view != view) pane = {view, {}};
+  panes_.setView(index, view);
   Q_EMIT panesChanged();
 }
 
 void AppState::setOptions(int index, const core::ViewOptions& options) {
-  panes_[static_cast<size_t>(index)].options = options;
+  panes_.setOptions(index, options);
   if (options.sortBy.rfind("keys", 0) == 0 || options.sortBy.rfind("weighted_keys", 0) == 0) wantKeyScores();
   Q_EMIT panesChanged();
 }
@@ -484,9 +480,7 @@ void AppState::setOptions(int index, const core::ViewOptions& options) {
 void AppState::applySession(const core::Session& session) {
   strength_ = session.strength;
   mechanism_ = session.mechanism, replacedHeads_ = session.replacedHeads;
-  for (size_t i = 0; i < session.panes.size() && i < panes_.size(); ++i) panes_[i] = session.panes[i];
-  paneCount_ = session.panes.size() > 2 ? 4 : std::max<int>(1, static_cast<int>(session.panes.size()));
-  focusedPane_ = 0, maximisedPane_ = -1;
+  panes_.apply(session.panes);
   selection_ = session.selection;
   isHeadChosen_ = true;
   past_.clear(), future_.clear();

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "app/window/job_runner.h"
+#include "app/window/pane_layout.h"
 #include "app/window/pipeline.h"
 #include "core/session/session.h"
 #include "views/theme.h"
@@ -32,7 +33,6 @@ struct Notice {
 class AppState : public QObject {
   Q_OBJECT
  public:
-  static constexpr int kMostPanes = 4;
   static constexpr int kMostCharacters = 65536;  // of a prompt typed or pasted
 
   explicit AppState(QObject* parent = nullptr);
@@ -67,10 +67,11 @@ class AppState : public QObject {
   int64_t heads() const;
 
   // Panes
-  int paneCount() const { return paneCount_; }
-  int focusedPane() const { return focusedPane_; }
-  int maximisedPane() const { return maximisedPane_; }
-  const core::PaneState& pane(int index) const { return panes_[static_cast<size_t>(index)]; }
+  const PaneLayout& panes() const { return panes_; }
+  int paneCount() const { return panes_.count(); }
+  int focusedPane() const { return panes_.focused(); }
+  int maximisedPane() const { return panes_.maximised(); }
+  const core::PaneState& pane(int index) const { return panes_.at(index); }
   void setPaneCount(int count);
   void focusPane(int index);
   void toggleMaximised(int index);
@@ -158,8 +159,7 @@ class AppState : public QObject {
   core::Selection selection_, hover_;
   std::vector<core::Selection> past_, future_;
   bool isHeadChosen_ = false;  // by a person or a session: scores no longer choose it
-  std::array<core::PaneState, kMostPanes> panes_;
-  int paneCount_ = 4, focusedPane_ = 1, maximisedPane_ = -1;
+  PaneLayout panes_;
   uint64_t traceNumber_ = 0, modelNumber_ = 0;
   views::Theme theme_ = views::lightTheme();
   QTimer typing_;

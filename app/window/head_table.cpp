@@ -20,6 +20,15 @@ namespace headscope::app {
 
 namespace {
 
+bool isOfKeys(const std::string& score) { return score.starts_with("keys") || score.starts_with("weighted_keys"); }
+
+/// Some head has it on this prompt: induction needs a token that comes twice.
+bool hasNumbers(const core::HeadScores& scores, const std::string& name) {
+  if (!scores.has(name)) return false;
+  const auto& values = scores.values(name);
+  return std::any_of(values.begin(), values.end(), [](double v) { return std::isfinite(v); });
+}
+
 core::HeadRef bestInduction(const core::HeadScores& scores) {
   core::HeadRef best{-1, -1};
   double most = 0;
@@ -209,7 +218,7 @@ HeadPanel::HeadPanel(AppState& state, QWidget* parent) : QWidget(parent), state_
   connect(&state, &AppState::selectionChanged, this, &HeadPanel::followSelection);
   connect(&state, &AppState::hoverChanged, table_->viewport(), qOverload<>(&QWidget::update));
   connect(&state, &AppState::themeChanged, this, &HeadPanel::applyTheme);
-  setScore("previous");
+  show("previous", false);
   applyTheme();
 }
 
@@ -222,20 +231,35 @@ void HeadPanel::applyTheme() {
 
 void HeadPanel::setScore(const QString& name) {
   const bool isAgain = name.toStdString() == model_->score();
-  model_->setScore(name, isAgain && !model_->isAscending());
-  const QString title = name.isEmpty() ? tr("by index") : QString::fromStdString(scoreTitle(name.toStdString())).toLower();
-  scoreButton_->setText(title + (model_->isAscending() ? QStringLiteral(" ▴") : QStringLiteral(" ▾")));
-  if (name.startsWith("keys") || name.startsWith("weighted_keys")) state_.wantKeyScores();
+  wanted_ = name.toStdString(), isWantedAscending_ = isAgain && !model_->isAscending();
+  show(*wanted_, isWantedAscending_);
+  if (isOfKeys(*wanted_)) state_.wantKeyScores();
+}
+
+void HeadPanel::show(const std::string& score, bool isAscending) {
+  if (score != model_->score() || isAscending != model_->isAscending()) model_->setScore(QString::fromStdString(score), isAscending);
+  const QString title = score.empty() ? tr("by index") : QString::fromStdString(scoreTitle(score)).toLower();
+  scoreButton_->setText(title + (isAscending ? QStringLiteral(" ▴") : QStringLiteral(" ▾")));
   followSelection();
 }
 
 void HeadPanel::sortByWhatTells() {
   const auto scores = state_.scores();
-  if (isScoreChosen_ || !scores) return;
-  isScoreChosen_ = true;
-  // The window selects the clearest induction head first where there is one: then it should stand on top.
-  const bool isInduction = scores->has("induction") && core::firstHeadToShow(*scores) == bestInduction(*scores);
-  if (isInduction) setScore("induction");
+  if (!scores) return;
+  if (wanted_ && (wanted_->empty() || isOfKeys(*wanted_) || hasNumbers(*scores, *wanted_))) {
+    show(*wanted_, isWantedAscending_);
+    return;
+  }
+  if (chosenFor_ == state_.opened().base && (model_->score().empty() || hasNumbers(*scores, model_->score()))) return;
+  chosenFor_ = state_.opened().base;
+  // The window selects the clearest induction head first where there is one: then it should stand on top. A model that sees both
+  // ways has neither induction nor previous-token heads by these scores: there the most decided heads come first.
+  const bool isInduction = hasNumbers(*scores, "induction") && core::firstHeadToShow(*scores) == bestInduction(*scores);
+  if (isInduction || hasNumbers(*scores, "previous")) {
+    show(isInduction ? "induction" : "previous", false);
+  } else {
+    show("entropy", true);
+  }
 }
 
 void HeadPanel::fillMenu() {

@@ -5,6 +5,8 @@
 #include <QStyledItemDelegate>
 #include <QTableView>
 #include <QWidget>
+#include <optional>
+#include <string>
 
 #include "app/window/app_state.h"
 #include "app/window/head_query.h"
@@ -75,6 +77,7 @@ class HeadPanel : public QWidget {
 
  private:
   void fillMenu();
+  void show(const std::string& score, bool isAscending);
   void sortByWhatTells();
   void followSelection();
   void applyFilter(const QString& text);
@@ -86,7 +89,9 @@ class HeadPanel : public QWidget {
   QLabel* title_;
   QToolButton* scoreButton_;
   QLineEdit* filter_;
-  bool isScoreChosen_ = false;  // by the first scores or by hand
+  std::optional<std::string> wanted_;  // by a person; a model that lacks it is sorted by what it has until one has it
+  bool isWantedAscending_ = false;
+  std::shared_ptr<const core::Model> chosenFor_;  // without a wish: chosen once a model, not again as one types
 };
 
 }  // namespace headscope::app

@@ -139,8 +139,9 @@ void MainWindow::exportPane(int pane) {
     return;
   }
   const QString name = fileNameFor(*view, input);
+  const int heads = view->isPerHead(input) ? static_cast<int>(input.selection.brushed.size()) : 0;
   // After the frame that asked: a dialog must not run inside it.
-  QTimer::singleShot(0, this, [this, pane, name, heads = static_cast<int>(input.selection.brushed.size())] {
+  QTimer::singleShot(0, this, [this, pane, name, heads] {
     ExportDialog dialog(name, heads, settings_, state_->theme(), this);
     connect(&dialog, &ExportDialog::previewWanted, this,
             [this, pane, &dialog](const ExportRequest& request, QSize room) { previewExport(pane, request, room, dialog); });

@@ -111,7 +111,8 @@ void ModelCard::refill() {
           opened.adapterSource.empty() ? tr("none")
                                        : QString::fromStdString(std::filesystem::path(opened.adapterSource).filename().string()),
           tr("A LoRA on top of the weights (File, Open adapter)"))};
-  if (!opened.tokenizer) section.facts.push_back(row(tr("Tokenizer"), tr("none"), QString::fromStdString(opened.tokenizerFault)));
+  if (!opened.tokenizer && !opened.readsImages())
+    section.facts.push_back(row(tr("Tokenizer"), tr("none"), QString::fromStdString(opened.tokenizerFault)));
   sheet_->setSections({section});
   strengthRow_->setVisible(!opened.adapterSource.empty());
   const QSignalBlocker blocker(slider_);

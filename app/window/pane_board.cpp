@@ -36,9 +36,13 @@ views::WorkspaceHost::Pane PaneBoard::pane(int index, views::Size size) {
     shown.message = "This program has no view named " + state_.pane(index).view;
     return shown;
   }
+  shown.input = state_.viewInput(index);
+  if (shown.input.model) shown.message = shown.view->whyNot(shown.input.model->spec());
   const bool lacksPicture = shown.view->needsTrace() && !shown.input.trace && state_.opened().readsImages() && state_.imagePath().isEmpty();
-  if (lacksPicture) {
-    shown.message = "This model reads images: drop a PNG or JPEG here, or choose File, Open image";
+  if (lacksPicture && shown.message.empty()) shown.message = "This model reads images: drop a PNG or JPEG here, or choose File, Open image";
+  if (!shown.message.empty()) {
+    state_.jobs().cancel(laneOf(index));
+    slot = Slot{};
     return shown;
   }
   if (slot.view != state_.pane(index).view) {

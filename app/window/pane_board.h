@@ -65,7 +65,7 @@ class PaneBoard : public views::WorkspaceHost {
   const views::TextMeasure& measure_;
   std::function<void()> repaint_;
   std::function<void(int)> exportPane_;
-  std::array<Slot, AppState::kMostPanes> slots_;
+  std::array<Slot, PaneLayout::kMost> slots_;
 };
 
 }  // namespace headscope::app

@@ -7,7 +7,6 @@
 #include <cstdlib>
 #include <functional>
 
-#include "core/weights/spectra.h"
 #include "views/mechanism_words.h"
 #include "views/panels/view_controls.h"
 #include "views/panels/widgets.h"
@@ -53,18 +52,19 @@ void popupBelow(const char* id, Rect anchor) {
     ImGui::SetNextWindowPos({static_cast<float>(anchor.x - 8), static_cast<float>(anchor.bottom())}, ImGuiCond_Appearing);
 }
 
-void tipForLast(const Theme& theme, ImGuiFonts& fonts, const char* tip) {
-  if (ImGui::IsItemHovered()) showTip(theme, fonts, tip);
+void tipForLast(const Theme& theme, ImGuiFonts& fonts, const char* tip, ImGuiHoveredFlags flags = ImGuiHoveredFlags_None) {
+  if (ImGui::IsItemHovered(flags)) showTip(theme, fonts, tip);
 }
 
-void viewMenu(WorkspaceHost& host, ImGuiFonts& fonts, int index, const View* current) {
+void viewMenu(WorkspaceHost& host, ImGuiFonts& fonts, int index, const WorkspaceHost::Pane& pane) {
   if (!ImGui::BeginPopup("views")) return;
   int number = 1;
   for (const View* view : allViews()) {
     const std::string key = number <= 9 ? std::to_string(number) : "";
+    const std::string why = pane.input.model ? view->whyNot(pane.input.model->spec()) : std::string();
     ImGui::PushID(number++);
-    if (ImGui::MenuItem(std::string(view->title()).c_str(), key.c_str(), view == current)) host.chooseView(index, *view);
-    tipForLast(host.theme(), fonts, "Show this view in the pane");
+    if (ImGui::MenuItem(std::string(view->title()).c_str(), key.c_str(), view == pane.view, why.empty())) host.chooseView(index, *view);
+    tipForLast(host.theme(), fonts, why.empty() ? "Show this view in the pane" : why.c_str(), ImGuiHoveredFlags_AllowWhenDisabled);
     ImGui::PopID();
   }
   ImGui::EndPopup();
@@ -142,16 +142,6 @@ void extraControl(const Theme& theme, ImGuiFonts& fonts, const ExtraControl& ext
   tipForLast(theme, fonts, extra.tip.c_str());
 }
 
-/// A choice among all of a head's matrices offers those that the model has: latent attention has others.
-ExtraControl withMatricesOf(const ViewInput& input, ExtraControl extra) {
-  const bool isMatrix = (extra.key == "matrix" || extra.key == "x_matrix") && extra.choices.size() > 2;
-  if (isMatrix && input.model && input.model->spec().mla) {
-    extra.choices = core::spectraNames(input.model->spec(), {});
-    std::erase_if(extra.choices, [](const std::string& name) { return name.starts_with("whole_"); });
-  }
-  return extra;
-}
-
 void moreMenu(WorkspaceHost& host, ImGuiFonts& fonts, int index, const WorkspaceHost::Pane& pane, const ViewControls& controls) {
   if (!ImGui::BeginPopup("more")) return;
   const Theme& theme = host.theme();
@@ -165,7 +155,7 @@ void moreMenu(WorkspaceHost& host, ImGuiFonts& fonts, int index, const Workspace
   }
   if (controls.sortBy) sortControl(theme, fonts, pane, options);
   for (const ExtraControl& extra : controls.extra) {
-    if (isOffered(extra, options)) extraControl(theme, fonts, withMatricesOf(pane.input, extra), options);
+    if (const auto offered = offeredControl(extra, pane.input)) extraControl(theme, fonts, *offered, options);
   }
   if (options != pane.input.options) host.changeOptions(index, options);
   ImGui::EndPopup();
@@ -182,7 +172,7 @@ double drawTitle(WorkspaceHost& host, ImGuiFonts& fonts, int index, const Worksp
     ImGui::OpenPopup("views");
   }
   popupBelow("views", area);
-  viewMenu(host, fonts, index, pane.view);
+  viewMenu(host, fonts, index, pane);
   if (host.paneCount() > 1 && host.focused() == index && host.maximised() < 0)
     fillRect(*ImGui::GetWindowDrawList(), {left, rect.bottom() - 2, width, 2}, theme.accent);
   double end = left + width;

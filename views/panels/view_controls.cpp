@@ -5,6 +5,8 @@
 #include <map>
 
 #include "core/mechanisms/registry.h"
+#include "core/weights/spectra.h"
+#include "views/rank_scalars.h"
 
 namespace headscope::views {
 namespace {
@@ -28,6 +30,21 @@ std::vector<std::string> scalarChoices() {
 }
 ExtraControl number(const char* key, const char* label, const char* tip, double minimum, double maximum, double standard) {
   return {key, label, tip, {}, minimum, maximum, standard, true};
+}
+
+bool isOfChosenMechanism(const ExtraControl& control, const core::ViewOptions& options) {
+  const auto chosen = options.words.find("mechanism");
+  const std::string word = chosen == options.words.end() || chosen->second.empty() ? "local" : chosen->second;
+  const core::MechanismKind* kind = core::findMechanism(word.substr(0, word.find(':')));
+  return kind != nullptr &&
+         std::any_of(kind->parameters.begin(), kind->parameters.end(), [&](const core::Parameter& p) { return p.name == control.key; });
+}
+
+/// A scalar of the heads that this model or prompt does not have.
+bool isAbsent(const std::string& scalar, const ViewInput& input) {
+  if (scalar.starts_with("lora_")) return input.model->adapter() == nullptr;
+  const auto& measures = spectrumMeasures();
+  return std::find(measures.begin(), measures.end(), scalar) == measures.end() && input.scores && !input.scores->has(scalar);
 }
 
 std::vector<std::string> mechanismNames() {
@@ -153,13 +170,22 @@ const ViewControls& controlsOf(std::string_view view) {
   return found == rows().end() ? *none : found->second;
 }
 
-bool isOffered(const ExtraControl& control, const core::ViewOptions& options) {
-  if (!control.isParameter) return true;
-  const auto chosen = options.words.find("mechanism");
-  const std::string word = chosen == options.words.end() || chosen->second.empty() ? "local" : chosen->second;
-  const core::MechanismKind* kind = core::findMechanism(word.substr(0, word.find(':')));
-  return kind != nullptr &&
-         std::any_of(kind->parameters.begin(), kind->parameters.end(), [&](const core::Parameter& p) { return p.name == control.key; });
+std::optional<ExtraControl> offeredControl(ExtraControl control, const ViewInput& input) {
+  if (control.isParameter && !isOfChosenMechanism(control, input.options)) return std::nullopt;
+  if (!input.model) return control;
+  const core::ModelSpec& spec = input.model->spec();
+  const bool isMatrix = (control.key == "matrix" || control.key == "x_matrix") && control.choices.size() > 2;
+  if (isMatrix && spec.mla) {  // latent attention has matrices of its own
+    control.choices = core::spectraNames(spec, {});
+    std::erase_if(control.choices, [](const std::string& name) { return name.starts_with("whole_"); });
+  }
+  if (spec.positions != core::PositionKind::Rope) {
+    if (control.key == "offset" || control.key == "last_offset") return std::nullopt;
+    std::erase(control.choices, "offset");
+  }
+  if (control.key == "measure" || control.key == "x")
+    std::erase_if(control.choices, [&](const auto& name) { return isAbsent(name, input); });
+  return control;
 }
 
 std::string_view scaleWord(core::ColorScale scale) {

@@ -1,11 +1,13 @@
 #pragma once
 // Which of the shared options each view reads, and the view-specific ones, so that its header and popover offer these and no
 // others. Adding a view's controls is adding a row.
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/session/session.h"
+#include "views/view.h"
 
 namespace headscope::views {
 
@@ -21,8 +23,9 @@ struct ExtraControl {
   bool isParameter = false;         // of a mechanism: offered while the chosen one has it
 };
 
-/// Whether the control means something now: a parameter only under a mechanism that has it.
-bool isOffered(const ExtraControl& control, const core::ViewOptions& options);
+/// The control as it means something now, with the choices that the model has; none where it means nothing: a parameter of
+/// another mechanism, an offset without rotary positions.
+std::optional<ExtraControl> offeredControl(ExtraControl control, const ViewInput& input);
 
 struct ViewControls {
   bool scale = false;      // colour scale: linear, square root, logarithmic

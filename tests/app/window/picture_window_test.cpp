@@ -11,6 +11,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "app/render.h"
+#include "app/window/head_table.h"
 #include "app/window/inspector.h"
 #include "app/window/prompt_panel.h"
 #include "core/tokenizer/prompt_builder.h"
@@ -82,7 +84,7 @@ TEST_F(PictureWindow, aVisionModelAsksForAPictureAndADroppedOneIsRead) {
   ASSERT_TRUE(waitFor([&] { return state().trace() != nullptr; })) << window_->notices().text().toStdString();
   EXPECT_EQ(window_->promptPanel().imageButton()->text(), "wide.png");
   EXPECT_EQ(state().selection().query, 0) << "the class token";
-  state().setView(1, "image");
+  EXPECT_EQ(state().pane(1).view, "image") << "without anybody choosing it";
   ASSERT_TRUE(settle());
   frame();
   const auto isPatch = [](int64_t position) {
@@ -108,6 +110,59 @@ TEST_F(PictureWindow, aVisionModelAsksForAPictureAndADroppedOneIsRead) {
   drop(golden("gray.png"));
   ASSERT_TRUE(waitFor([&] { return state().jobs().isIdle() && window_->promptPanel().imageButton()->text() == "gray.png"; }));
   EXPECT_EQ(state().selection().query, 7) << "the place one looks at stays";
+}
+
+TEST_F(PictureWindow, whatMakesNoSenseForAVisionModelSaysWhy) {
+  openVit();
+  drop(golden("wide.png"));
+  ASSERT_TRUE(settle());
+  HeadTableModel* table = window_->headPanel().model();
+  EXPECT_EQ(table->score(), "entropy") << "no head of it has a previous-token score";
+  EXPECT_TRUE(table->isAscending());
+  for (int row = 0; row < table->rowCount(); ++row) EXPECT_NE(table->data(table->index(row, 1), Qt::DisplayRole).toString(), "–");
+  for (const char* view : {"words", "kv_cache"}) {
+    state().setView(1, view);
+    ASSERT_TRUE(settle());
+    frame();
+    const views::Figure& figure = window_->canvas()->workspace()->figure(1);
+    ASSERT_FALSE(figure.content.empty());
+    EXPECT_EQ(std::get<views::TextItem>(figure.content[0].shape).text.rfind("This model reads", 0), 0u) << view;
+  }
+  state().setView(1, "spectra");
+  ASSERT_TRUE(settle());
+  frame();
+  for (const views::Item& item : window_->canvas()->workspace()->figure(1).content) {
+    const auto* text = std::get_if<views::TextItem>(&item.shape);
+    EXPECT_FALSE(text && text->text == "offset") << "there are no rotary positions";
+  }
+  state().openModel("tales");
+  ASSERT_TRUE(waitFor([&] { return state().opened().model->name() == "tales"; }));
+  state().setPrompt("the cat sat on the mat and the cat sat", false);
+  ASSERT_TRUE(settle());
+  EXPECT_TRUE(table->score() == "previous" || table->score() == "induction") << table->score();
+  EXPECT_EQ(state().pane(1).view, "attention_map");
+}
+
+TEST_F(PictureWindow, severalHeadsOnPaperAreOnePictureWhereTheyAreOne) {
+  openVit();
+  drop(golden("wide.png"));
+  ASSERT_TRUE(settle());
+  core::Selection both = state().selection();
+  both.brushed = {{0, 0}, {1, 1}};
+  state().select(both);
+  const views::View& view = *views::findView("image");
+  core::Job job;
+  const auto images = [&](const char* form) {
+    views::ViewInput input = state().viewInput(1);
+    input.options.words["form"] = form;
+    const views::Figure figure = paperFigure(view, input, {}, false, job);
+    return std::count_if(figure.content.begin(), figure.content.end(),
+                         [](const views::Item& item) { return std::holds_alternative<views::ImageItem>(item.shape); });
+  };
+  const auto shown = [&](int64_t pictures) { return pictures + 1; };  // and the colour bar
+  EXPECT_EQ(images("head"), 2 * shown(2));
+  EXPECT_EQ(images("rollout"), shown(2) + state().layers());
+  EXPECT_EQ(images("heads"), state().layers() * state().heads());
 }
 
 TEST_F(PictureWindow, picturesThatCanNotBeReadAreSaidAndTheLastOneStays) {
