@@ -15,6 +15,7 @@ namespace headscope::app {
 namespace {
 constexpr int kTick_ms = 100;
 constexpr double kQuietFor = 0.15;  // seconds a job may take before it is mentioned
+constexpr int kSteady_ms = 500;     // what is said stays as long
 }  // namespace
 
 StatusStrip::StatusStrip(AppState& state, QWidget* parent) : QWidget(parent), state_(state) {
@@ -102,40 +103,55 @@ void StatusStrip::showBackend() {
 QString StatusStrip::jobText() const { return job_->text(); }
 QString StatusStrip::selectionText() const { return selection_->text(); }
 
+/// Whether the job's text may become `text` now; where not, a later tick asks again.
+bool StatusStrip::mayShow(const QString& text, bool isStopped) {
+  if (text == job_->text()) return false;
+  if (job_->text().isEmpty() || isStopped || isStopped_) return true;
+  if (!text.isEmpty()) return changed_.elapsed() >= kSteady_ms;
+  if (!gone_.isValid()) gone_.start();
+  return gone_.elapsed() >= kSteady_ms;
+}
+
 void StatusStrip::showJobs() {
   const auto jobs = state_.jobs().active();
-  const core::Job* shown = nullptr;
-  for (const auto& job : jobs) {
-    if (job->elapsedSeconds() > kQuietFor) {
-      shown = job.get();
-      break;
-    }
-  }
-  for (QWidget* w : {static_cast<QWidget*>(job_), static_cast<QWidget*>(progress_), static_cast<QWidget*>(stop_)})
-    w->setVisible(shown != nullptr);
+  const auto found = std::find_if(jobs.begin(), jobs.end(), [](const auto& job) { return job->elapsedSeconds() > kQuietFor; });
+  const core::Job* shown = found == jobs.end() ? nullptr : found->get();
   const QString stopped = shown ? QString() : state_.stoppedText();
-  resume_->setVisible(!stopped.isEmpty());
-  job_->setVisible(shown || !stopped.isEmpty());
-  if (!stopped.isEmpty()) {
-    job_->setText(tr("stopped: %1").arg(stopped));
-  } else if (shown) {
-    QString text = QString::fromStdString(shown->title());
+  QString text;
+  if (!stopped.isEmpty()) text = tr("stopped: %1").arg(stopped);
+  if (shown) {
+    gone_.invalidate();
+    text = QString::fromStdString(shown->title());
     if (const std::string stage = shown->stage(); !stage.empty()) text += ": " + QString::fromStdString(stage);
     if (const double left = shown->remainingSeconds(); left >= 1) text += tr(", %1 s left").arg(std::ceil(left));
-    job_->setText(text);
     progress_->setValue(static_cast<int>(shown->fraction() * 1000));
-  } else {
-    job_->clear();
   }
-  QString right;
-  if (const auto trace = state_.trace())
-    right = tr("forward %1 ms   ").arg(trace->forwardSeconds() * 1000, 0, 'f', trace->forwardSeconds() < 0.01 ? 1 : 0);
-  memory_->setText(right + tr("%1 MB").arg(core::residentBytes() / 1'000'000));
-  if (jobs.empty()) {
+  if (mayShow(text, !stopped.isEmpty())) {
+    job_->setText(text);
+    isStopped_ = !stopped.isEmpty();
+    changed_.start();
+    gone_.invalidate();
+  }
+  const bool isSaying = !job_->text().isEmpty();
+  job_->setVisible(isSaying);
+  for (QWidget* w : {static_cast<QWidget*>(progress_), static_cast<QWidget*>(stop_)}) w->setVisible(isSaying && !isStopped_);
+  resume_->setVisible(isStopped_);
+  showMemory();
+  const bool isAtRest = jobs.empty() && text == job_->text() && weighed_.elapsed() >= kSteady_ms;
+  if (isAtRest) {
     tick_.stop();
   } else if (!tick_.isActive()) {
     tick_.start();
   }
+}
+
+void StatusStrip::showMemory() {
+  if (weighed_.isValid() && weighed_.elapsed() < kSteady_ms) return;
+  weighed_.start();
+  QString text;
+  if (const auto trace = state_.trace())
+    text = tr("forward %1 ms   ").arg(trace->forwardSeconds() * 1000, 0, 'f', trace->forwardSeconds() < 0.01 ? 1 : 0);
+  memory_->setText(text + tr("%1 MB").arg(core::residentBytes() / 1'000'000));
 }
 
 }  // namespace headscope::app

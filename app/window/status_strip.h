@@ -1,5 +1,7 @@
 #pragma once
-// StatusStrip: the line at the bottom: selection, backend and why, the job with progress and a stop button, memory.
+// StatusStrip: the line at the bottom: selection, backend and why, the job with progress and a stop button, memory. Jobs come and
+// go with every letter typed, so what is said of them stays for half a second at least: words that can't be read are noise.
+#include <QElapsedTimer>
 #include <QTimer>
 #include <QWidget>
 
@@ -24,6 +26,8 @@ class StatusStrip : public QWidget {
   void showSelection();
   void showBackend();
   void showJobs();
+  bool mayShow(const QString& text, bool isStopped);
+  void showMemory();
   void applyTheme();
 
   AppState& state_;
@@ -32,6 +36,10 @@ class StatusStrip : public QWidget {
   QToolButton* stop_;
   QToolButton* resume_;
   QTimer tick_;
+  bool isStopped_ = false;  // the job's text says what was stopped
+  QElapsedTimer changed_;   // the job's text
+  QElapsedTimer gone_;      // valid while a text stays whose job has ended
+  QElapsedTimer weighed_;   // the memory's text
 };
 
 }  // namespace headscope::app

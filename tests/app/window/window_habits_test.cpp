@@ -8,8 +8,10 @@
 #include <QPointingDevice>
 #include <QTimer>
 #include <QToolButton>
+#include <atomic>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "app/window/choice_row.h"
 #include "app/window/export_dialog.h"
@@ -81,6 +83,33 @@ TEST_F(Habits, aStoppedPaneIsComputedAgain) {
   }
   window_->command("view_attention_map")->trigger();
   ASSERT_TRUE(settle());
+}
+
+TEST_F(Habits, whatTheStatusSaysOfJobsStaysToBeRead) {
+  ASSERT_TRUE(settle());
+  ASSERT_TRUE(waitFor([&] { return window_->status().jobText().isEmpty(); }));
+  std::atomic<bool> isDone{false};
+  const auto work = [&](core::Job& job) -> JobRunner::Delivery {
+    while (!isDone) job.checkpoint(), std::this_thread::yield();
+    return [] {};
+  };
+  const auto submit = [&](const char* title) { state().jobs().submit("test", title, work, nullptr); };
+  // As typing does: every letter takes the place of what the one before asked for.
+  submit("First");
+  ASSERT_TRUE(waitFor([&] { return window_->status().jobText() == "First"; }));
+  QElapsedTimer since;
+  since.start();
+  for (int letter = 0; letter < 5; ++letter) {
+    submit("Second");
+    QCoreApplication::processEvents();
+    if (since.elapsed() > 400) break;  // a loaded machine: the text may change by now
+    EXPECT_EQ(window_->status().jobText(), "First") << letter;
+  }
+  ASSERT_TRUE(waitFor([&] { return window_->status().jobText() == "Second"; }));
+  isDone = true;
+  ASSERT_TRUE(waitFor([&] { return state().jobs().isIdle(); }));
+  ASSERT_TRUE(waitFor([&] { return window_->status().jobText().isEmpty(); }));
+  EXPECT_FALSE(window_->status().stopButton()->isVisible());
 }
 
 TEST_F(Habits, presenterModeEnlargesTypeAndDropsTheDocks) {
