@@ -276,7 +276,8 @@ void Canvas::pushButton(QMouseEvent* event, bool isDown) {
 
 void Canvas::pushKey(QKeyEvent* event, bool isDown) {
   const int code = keyCode(event->key());
-  if (code >= 0) push({CanvasEvent::Kind::Key, 0, 0, code, isDown});
+  // A key that is held is one press: the system tells it as many, each with a release before it.
+  if (code >= 0 && !event->isAutoRepeat()) push({CanvasEvent::Kind::Key, 0, 0, code, isDown});
   if (isDown && !event->text().isEmpty() && event->text().at(0).isPrint())
     push({CanvasEvent::Kind::Text, 0, 0, 0, false, event->text().toStdString()});
 }
