@@ -1,10 +1,11 @@
-// CudaBackend's attention: blocks of rows, products by cuBLAS over the keys that any row of the block may see, weights and
-// statistics in place.
+// CudaBackend's attention: the tiled kernel in float32; blocks of rows with products by cuBLAS over the keys that any row of the block
+// may see, weights and statistics in place, under lower precisions and for maps, sums and counts.
 #include <algorithm>
 #include <vector>
 
 #include "gpu/arithmetic/map_cells.h"
 #include "gpu/cuda_backend.h"
+#include "gpu/kernels/tile_attention.h"
 
 namespace headscope::gpu {
 namespace {
@@ -13,6 +14,8 @@ namespace {
 constexpr int64_t kScoreBytes = int64_t{512} << 20;
 constexpr int64_t kBlockRows = 256;
 constexpr int64_t kTileRows = 1024;
+/// Operations queued before the host looks whether the job was cancelled: some hundredths of a second.
+constexpr double kOperationsAhead = 4e11;
 
 }  // namespace
 
@@ -117,12 +120,50 @@ void CudaBackend::forEachBlock(const core::AttentionInput& input, int64_t heads,
   }
 }
 
+bool CudaBackend::isTiled(const core::AttentionRule& rule) const {
+  return precision_ == core::Precision::Float32 && rule.keyWidth <= kWidestHead && rule.valueWidth <= kWidestHead;
+}
+
+void CudaBackend::attendTiled(const core::AttentionInput& input, const core::Tensor& out, const core::AttentionStatistics& rows,
+                              const core::Job& job) {
+  const core::AttentionRule& rule = input.rule;
+  const int64_t count = input.count();
+  const double seen = static_cast<double>(rule.window > 0 ? std::min(count, 2 * rule.window + kTileSide) : count);
+  const double work = 2.0 * static_cast<double>(count) * seen * static_cast<double>(rule.keyWidth + rule.valueWidth);
+  const auto step = static_cast<int64_t>(std::clamp(kOperationsAhead / std::max(1.0, work), 1.0, static_cast<double>(rule.heads)));
+  TileLayer layer{deviceData(input.query),
+                  deviceData(input.key),
+                  deviceData(input.value),
+                  deviceData(out),
+                  input.query.stride,
+                  input.key.stride,
+                  input.value.stride,
+                  out.stride,
+                  count,
+                  rule,
+                  {deviceData(rows.max), deviceData(rows.logSumExp), deviceData(rows.entropy), deviceData(rows.distance)},
+                  0,
+                  0};
+  for (layer.firstHead = 0; layer.firstHead < rule.heads; layer.firstHead += step) {
+    if (layer.firstHead > 0) synchronise("attention");
+    job.checkpoint();
+    layer.heads = std::min(step, rule.heads - layer.firstHead);
+    attendLayer(layer, stream());
+  }
+}
+
 core::AttentionStatistics CudaBackend::attention(const core::AttentionInput& input, const core::Tensor& out, core::Job& job) {
   const Lock lock = begin(job);
   const core::AttentionRule& rule = input.rule;
   const int64_t count = input.count();
   const core::AttentionStatistics rows{allocate(rule.heads, count), allocate(rule.heads, count), allocate(rule.heads, count),
                                        allocate(rule.heads, count)};
+  if (count == 0) return rows;
+  if (isTiled(rule)) {
+    attendTiled(input, out, rows, job);
+    synchronise("attention");
+    return rows;
+  }
   forEachBlock(input, rule.heads, 0, count, job, [&](ScoreBlock& block) {
     scores(input, 0, block);
     softmaxRows(block, deviceData(rows.max), deviceData(rows.logSumExp), deviceData(rows.entropy), deviceData(rows.distance), stream());

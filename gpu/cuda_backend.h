@@ -1,7 +1,7 @@
 #pragma once
 // CudaBackend: core's Backend on one NVIDIA card. One stream, one lock: operations are queued in the order they are called and
 // run ahead of the caller; what returns numbers waits. Products by cuBLAS in float32 with TF32 off, unless setPrecision() asked
-// for less; weights stay as stored on the card and are decoded in row tiles; scores exist one block of rows at a time.
+// for less; weights stay as stored on the card and are decoded in row tiles; scores exist one tile, or one block of rows, at a time.
 // An operation that throws OutOfMemory has not changed its operands: scratch is taken before the first write.
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
@@ -84,6 +84,8 @@ class CudaBackend : public core::Backend {
   std::vector<double> wholeSpectrum(core::ConstMatrixView rows, const core::Job& job) override;
   void addPairSums(const core::PairStrip& a, const core::PairStrip& b, const core::PairPlan& plan, std::span<double> sums,
                    const core::Job& job) override;
+  core::MaskedRows maskedAttention(const core::MaskedHead& head, const core::RangeList& seen, core::MatrixView out,
+                                   const core::Job& job) override;
 
  private:
   using Lock = std::unique_lock<std::recursive_mutex>;
@@ -104,6 +106,9 @@ class CudaBackend : public core::Backend {
   void multiply(const DeviceMatrix& x, const float* w, int64_t wStride, int64_t outputs, float beta, const DeviceMatrix& out);
   void productBf16(const DeviceMatrix& x, const core::WeightView& view, bool isAdded, const DeviceMatrix& out);
   void addLinear(const DeviceMatrix& x, const core::Linear& weights, bool isAdded, const DeviceMatrix& out);
+  /// True: the tiled kernel. Otherwise blocks of rows by cuBLAS, whose tensor cores TF32 and bf16 are for, and heads wider than tiles are.
+  bool isTiled(const core::AttentionRule& rule) const;
+  void attendTiled(const core::AttentionInput& input, const core::Tensor& out, const core::AttentionStatistics& rows, const core::Job& job);
   /// Raw scores of heads [firstHead, firstHead + block.heads), into block.scores.
   void scores(const core::AttentionInput& input, int64_t firstHead, const ScoreBlock& block);
   /// out of the block's rows = weights times values, for all heads.

@@ -39,7 +39,7 @@ WholeModel wholeModel(const ViewInput& input, const std::string& mechanism, core
                                    : "all " + std::to_string(heads.size()) + " heads";
   whole.mechanism = mechanism;
   try {
-    const auto options = core::replacementFor(trace.sharedModel(), heads, core::parseMechanism(mechanism));
+    const auto options = core::replacementFor(trace.sharedModel(), heads, core::parseMechanism(mechanism), trace.sharedBackend());
     const auto changed = core::runForward(trace.sharedModel(), trace.sharedPrompt(), trace.sharedBackend(), options, job);
     whole.change = core::compareOutputs(trace, *changed, job);
   } catch (const core::Error& e) {

@@ -199,7 +199,7 @@ void run(const AttendFlags& flags, const CommonFlags& common) {
   runWithProgress("attend", common, [&](core::Job& job) {
     core::ForwardOptions options;
     if (selected.mechanism) {
-      options = core::replacementFor(model, {selected.replaced.begin(), selected.replaced.end()}, selected.mechanism);
+      options = core::replacementFor(model, {selected.replaced.begin(), selected.replaced.end()}, selected.mechanism, backend);
     }
     options.layers = selected.layersToRun;
     TraceWriter(core::runForward(model, prompt, backend, options, job), selected, job).write(flags.out);

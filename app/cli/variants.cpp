@@ -69,7 +69,7 @@ std::vector<std::optional<core::ModelChange>> changes(const core::Trace& trace, 
   for (size_t m = 0; m < mechanisms.size(); ++m) {
     job.report(0.5 * static_cast<double>(m) / static_cast<double>(mechanisms.size()), "whole model under " + mechanisms[m]->name());
     try {
-      const auto options = core::replacementFor(trace.sharedModel(), heads, mechanisms[m]);
+      const auto options = core::replacementFor(trace.sharedModel(), heads, mechanisms[m], trace.sharedBackend());
       const auto changed = core::runForward(trace.sharedModel(), trace.sharedPrompt(), trace.sharedBackend(), options, job);
       out[m] = core::compareOutputs(trace, *changed, job);
     } catch (const core::Error& e) {

@@ -15,9 +15,11 @@ namespace {
 
 std::string_view nameOf(Op op) {
   static constexpr std::array<std::string_view, kOpCount> kNames = {
-      "embed",      "linear",  "norm",           "rope",       "activate",       "gate",     "add",         "scale",        "softcap",
-      "copy heads", "gather",  "scatter",        "row norms",  "attention",      "map tile", "column mass", "pattern sums", "keys needed",
-      "logits",     "spectra", "inner products", "small SVDs", "whole spectrum", "pair sums"};
+      "embed",          "linear",       "norm",           "rope",      "activate",
+      "gate",           "add",          "scale",          "softcap",   "copy heads",
+      "gather",         "scatter",      "row norms",      "attention", "map tile",
+      "column mass",    "pattern sums", "keys needed",    "logits",    "spectra",
+      "inner products", "small SVDs",   "whole spectrum", "pair sums", "masked attention"};
   return kNames[static_cast<size_t>(op)];
 }
 
@@ -49,5 +51,6 @@ std::vector<double> Backend::wholeSpectrum(ConstMatrixView, const Job&) { lacks(
 void Backend::addPairSums(const PairStrip&, const PairStrip&, const PairPlan&, std::span<double>, const Job&) {
   lacks(*this, Op::PairSums);
 }
+MaskedRows Backend::maskedAttention(const MaskedHead&, const RangeList&, MatrixView, const Job&) { lacks(*this, Op::MaskedAttention); }
 
 }  // namespace headscope::core

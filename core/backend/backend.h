@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "core/backend/attention_rule.h"
+#include "core/backend/masked_attention.h"
 #include "core/backend/tensor.h"
 #include "core/backend/tile_request.h"
 #include "core/backend/weight_ops.h"
@@ -50,9 +51,10 @@ enum class Op {
   InnerProducts,
   SmallSvds,
   WholeSpectrum,
-  PairSums
+  PairSums,
+  MaskedAttention
 };
-inline constexpr int kOpCount = static_cast<int>(Op::PairSums) + 1;
+inline constexpr int kOpCount = static_cast<int>(Op::MaskedAttention) + 1;
 std::string_view nameOf(Op op);  // "attention"
 
 /// How products are computed. Float32 is the reference; the others are a device's, shown wherever the device is named, and less
@@ -196,6 +198,10 @@ class Backend {
   /// sums [a.writers, a.readers] += for every pair of the plan's groups <W_w^T W_w, X_r^T X_r> over the model coordinates
   /// (column of a) x (column of b): twice where the strips differ, once (both triangles) where b is a.
   virtual void addPairSums(const PairStrip& a, const PairStrip& b, const PairPlan& plan, std::span<double> sums, const Job& job);
+
+  // Mechanisms: host memory in and out. A backend may lack it: ask supports().
+  /// out [M, v] = softmax attention of one head over the keys listed for each of its rows.
+  virtual MaskedRows maskedAttention(const MaskedHead& head, const RangeList& seen, MatrixView out, const Job& job);
 
  private:
   mutable std::mutex reasonMutex_;

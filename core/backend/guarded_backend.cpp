@@ -243,4 +243,10 @@ void GuardedBackend::addPairSums(const PairStrip& a, const PairStrip& b, const P
   run(Op::PairSums, {}, [&](Backend& backend, bool) { backend.addPairSums(a, b, plan, sums, job); });
 }
 
+// Mechanisms
+
+MaskedRows GuardedBackend::maskedAttention(const MaskedHead& head, const RangeList& seen, MatrixView out, const Job& job) {
+  return run(Op::MaskedAttention, {}, [&](Backend& b, bool) { return b.maskedAttention(head, seen, out, job); });
+}
+
 }  // namespace headscope::core

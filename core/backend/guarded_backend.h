@@ -66,6 +66,7 @@ class GuardedBackend : public Backend {
   std::vector<SmallSvd> smallSvds(std::span<const DoubleMatrix> cores, bool withVectors, const Job& job) override;
   std::vector<double> wholeSpectrum(ConstMatrixView rows, const Job& job) override;
   void addPairSums(const PairStrip& a, const PairStrip& b, const PairPlan& plan, std::span<double> sums, const Job& job) override;
+  MaskedRows maskedAttention(const MaskedHead& head, const RangeList& seen, MatrixView out, const Job& job) override;
 
  private:
   class Place;  // where a tensor's numbers lie now

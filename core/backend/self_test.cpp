@@ -194,6 +194,29 @@ std::vector<Case> attentionCases() {
   return cases;
 }
 
+/// Every third key and a stretch behind each query: full tiles, partial ones, and rows that see nothing.
+std::vector<Case> maskCases() {
+  std::vector<Case> cases;
+  cases.push_back({Op::MaskedAttention, [](Backend& b) {
+                     const Matrix query = numbers(150, 40, 51), key = numbers(150, 40, 52), value = numbers(150, 24, 53);
+                     RangeList seen;
+                     for (int64_t i = 0; i < 150; ++i) {
+                       for (int64_t j = 0; i % 50 != 7 && j < i - 70; j += 3) seen.ranges.push_back({j, j + 1});
+                       if (i % 50 != 7) seen.ranges.push_back({std::max<int64_t>(0, i - 66), i + 1});
+                       seen.begin.push_back(seen.ranges.size());
+                     }
+                     Matrix out(150, 24);
+                     MaskedHead head{query, key, value, 0.5, 6.0, 0.01, 0};
+                     MaskedRows rows = b.maskedAttention(head, seen, out.view(), Job());
+                     for (float& v : rows.logSumExp) v = v == -std::numeric_limits<float>::infinity() ? -1000.0f : v;
+                     Numbers found;
+                     append(found, out);
+                     for (const float v : rows.logSumExp) found.push_back(v * 1e-3);
+                     return found;
+                   }});
+  return cases;
+}
+
 std::vector<Case> weightCases() {
   std::vector<Case> cases;
   cases.push_back({Op::Spectra, [](Backend& b) {
@@ -276,7 +299,7 @@ SelfTest runSelfTest(Backend& device, Backend& host) {
     const auto isSame = [&](const SelfTest::Failure& f) { return f.op == op; };
     if (std::none_of(test.failures.begin(), test.failures.end(), isSame)) test.failures.push_back({op, difference, what});
   };
-  for (const auto& cases : {rowCases(), attentionCases(), weightCases()}) {
+  for (const auto& cases : {rowCases(), attentionCases(), weightCases(), maskCases()}) {
     for (const Case& c : cases) {
       if (!device.supports(c.op)) continue;
       try {

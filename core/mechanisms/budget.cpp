@@ -70,7 +70,7 @@ void chooseUnder(Budget& budget, double bound) {
 }
 
 void judge(Budget& budget, const Trace& trace, Job& job) {
-  const auto options = replacementFor(trace.sharedModel(), budget.choices());
+  const auto options = replacementFor(trace.sharedModel(), budget.choices(), trace.sharedBackend());
   const auto changed = runForward(trace.sharedModel(), trace.sharedPrompt(), trace.sharedBackend(), options, job);
   const ModelChange change = compareOutputs(trace, *changed, job);
   budget.lossBefore = change.lossBefore;

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "core/backend/open_backend.h"
+
 namespace headscope::core {
 
 HeadInput headRules(const ModelSpec& spec, HeadRef head) {
@@ -80,6 +82,7 @@ HeadInput LayerHeads::input(int64_t head) const {
     return KeyValue{trace->key(other, group), trace->value(other, group)};
   };
   addProjections(input, weights_);
+  input.backend = deviceOnly(trace_->sharedBackend());
   return input;
 }
 

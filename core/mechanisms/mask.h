@@ -8,27 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "core/backend/masked_attention.h"
 #include "core/base/job.h"
 #include "core/mechanisms/mechanism.h"
 
 namespace headscope::core {
-
-/// Keys [first, end).
-struct KeyRange {
-  int64_t first = 0, end = 0;
-  bool operator==(const KeyRange&) const = default;
-};
-
-/// Ranges of consecutive rows: row r has [begin[r], begin[r + 1]).
-struct RangeList {
-  std::vector<KeyRange> ranges;
-  std::vector<size_t> begin{0};
-  void clear() {
-    ranges.clear();
-    begin.assign(1, 0);
-  }
-  int64_t rows() const { return static_cast<int64_t>(begin.size()) - 1; }
-};
 
 enum class BlockState : uint8_t { Empty, Partial, Full };
 

@@ -16,6 +16,8 @@
 
 namespace headscope::core {
 
+class Backend;
+
 /// What a head reads: keys [N, k] and values [N, v].
 struct KeyValue {
   ConstMatrixView key, value;
@@ -31,8 +33,9 @@ struct HeadInput {
   int64_t window = 0;     // the model's own sliding window; 0: none
   bool isCausal = true;   // of the model
   int64_t layer = 0, head = 0, heads = 1;
-  const RopeSpec* rope = nullptr;  // the model's rotation, to undo and replace it; null: the model has none
-  int64_t ropeFirst = 0;           // the first rotated dimension of Q and K
+  std::shared_ptr<Backend> backend;  // a device that computes what it can of the output; null: the CPU's own way
+  const RopeSpec* rope = nullptr;    // the model's rotation, to undo and replace it; null: the model has none
+  int64_t ropeFirst = 0;             // the first rotated dimension of Q and K
   /// Keys and values that this head would read in an earlier layer; empty: unknown.
   std::function<KeyValue(int64_t layer)> keyValueOf;
   /// The same head's queries and keys on another text, on which clustered keys fit their centres; empty: on this one.

@@ -18,6 +18,7 @@ class LinearBias : public ScoreBias {
   void add(int64_t row, const int32_t* columns, int64_t count, float* scores) const override {
     for (int64_t c = 0; c < count; ++c) scores[c] -= slope_ * static_cast<float>(std::abs(row - columns[c]));
   }
+  std::optional<double> slope() const override { return slope_; }
 
  private:
   float slope_;

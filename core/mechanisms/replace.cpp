@@ -7,6 +7,7 @@
 #include <mutex>
 #include <set>
 
+#include "core/backend/open_backend.h"
 #include "core/base/error.h"
 #include "core/base/parallel.h"
 #include "core/mechanisms/layer_heads.h"
@@ -18,7 +19,8 @@ namespace {
 /// What the replacement remembers between calls of one forward pass, which come layer by layer.
 class ReplacedHeads {
  public:
-  ReplacedHeads(std::shared_ptr<const Model> model, const std::vector<HeadChoice>& choices) : model_(std::move(model)) {
+  ReplacedHeads(std::shared_ptr<const Model> model, const std::vector<HeadChoice>& choices, std::shared_ptr<Backend> backend)
+      : model_(std::move(model)), backend_(deviceOnly(std::move(backend))) {
     const auto own = parseMechanism("dense");
     for (const HeadChoice& choice : choices) {
       chosen_[choice.head] = choice.mechanism;
@@ -46,6 +48,7 @@ class ReplacedHeads {
     input.key = key;
     input.value = value;
     input.normedInput = normedInput;
+    input.backend = backend_;
     std::shared_ptr<const HeadWeights> weights;
     const auto& mechanism = chosen_.at(head);
     if (mechanism->name() == "dense_attention") {
@@ -77,6 +80,7 @@ class ReplacedHeads {
   }
 
   std::shared_ptr<const Model> model_;
+  std::shared_ptr<Backend> backend_;
   std::map<HeadRef, std::shared_ptr<const Mechanism>> chosen_;
   std::set<HeadRef> read_;  // whose keys and values later layers read
   std::mutex mutex_;
@@ -102,8 +106,9 @@ std::vector<int64_t> normalise(float* row, int64_t count, std::vector<int64_t>& 
 
 }  // namespace
 
-ForwardOptions replacementFor(std::shared_ptr<const Model> model, const std::vector<HeadChoice>& choices) {
-  auto replaced = std::make_shared<ReplacedHeads>(std::move(model), choices);
+ForwardOptions replacementFor(std::shared_ptr<const Model> model, const std::vector<HeadChoice>& choices,
+                              std::shared_ptr<Backend> backend) {
+  auto replaced = std::make_shared<ReplacedHeads>(std::move(model), choices, std::move(backend));
   ForwardOptions options;
   options.replacedHeads = replaced->heads();
   options.replacement = [replaced](HeadRef head, ConstMatrixView query, ConstMatrixView key, ConstMatrixView value,
@@ -113,10 +118,10 @@ ForwardOptions replacementFor(std::shared_ptr<const Model> model, const std::vec
 }
 
 ForwardOptions replacementFor(std::shared_ptr<const Model> model, const std::vector<HeadRef>& heads,
-                              std::shared_ptr<const Mechanism> mechanism) {
+                              std::shared_ptr<const Mechanism> mechanism, std::shared_ptr<Backend> backend) {
   std::vector<HeadChoice> choices;
   for (const HeadRef& head : heads) choices.push_back({head, mechanism});
-  return replacementFor(std::move(model), choices);
+  return replacementFor(std::move(model), choices, std::move(backend));
 }
 
 ModelChange compareOutputs(const Trace& before, const Trace& after, Job& job) {

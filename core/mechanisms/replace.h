@@ -17,13 +17,14 @@ struct HeadChoice {
   std::shared_ptr<const Mechanism> mechanism;
 };
 
-/// Options that replace these heads. Keeps the model alive and, while a layer runs, that layer's projections where a mechanism
-/// needs them. Heads of layers whose keys and values are reused are added, under the model's own attention. Throws Error when a
-/// mechanism reads a layer that is not earlier.
-ForwardOptions replacementFor(std::shared_ptr<const Model> model, const std::vector<HeadChoice>& choices);
+/// Options that replace these heads. backend: where their outputs are computed, when it is a device (default: the CPU). Keeps the model
+/// alive and, while a layer runs, that layer's projections where a mechanism needs them. Heads of layers whose keys and values are reused
+/// are added, under the model's own attention. Throws Error when a mechanism reads a layer that is not earlier.
+ForwardOptions replacementFor(std::shared_ptr<const Model> model, const std::vector<HeadChoice>& choices,
+                              std::shared_ptr<Backend> backend = nullptr);
 /// The same mechanism for all of them.
 ForwardOptions replacementFor(std::shared_ptr<const Model> model, const std::vector<HeadRef>& heads,
-                              std::shared_ptr<const Mechanism> mechanism);
+                              std::shared_ptr<const Mechanism> mechanism, std::shared_ptr<Backend> backend = nullptr);
 
 /// How the changed model's predictions differ. Means over rows; NaN where the model predicts nothing of the kind.
 struct ModelChange {

@@ -7,6 +7,7 @@
 
 #include "core/base/parallel.h"
 #include "core/mechanisms/products.h"
+#include "core/mechanisms/softmax_elsewhere.h"
 #include "core/mechanisms/vector_math.h"
 
 namespace headscope::core {
@@ -296,6 +297,7 @@ void applySoftcap(double softcap, float* scores, int64_t count) {
 
 SoftmaxTally softmaxAttention(const SoftmaxHead& head, MatrixView out, Job& job) {
   assert(out.rows == head.query.rows && out.cols == head.value.cols && head.mask->size() >= head.query.rows);
+  if (canAttendElsewhere(head)) return attendElsewhere(head, out, job);
   SoftmaxTally total;
   std::mutex mutex;
   const int64_t height = blockRowsFor(head.query.rows), blocks = (head.query.rows + height - 1) / height;

@@ -5,6 +5,7 @@
 // Rows that see nothing give zeros and are listed. Memory: a block's scores and one row of indices, whatever N is.
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/base/job.h"
@@ -18,6 +19,8 @@ class ScoreBias {
   virtual ~ScoreBias() = default;
   /// scores[c] += bias(row, columns[c]).
   virtual void add(int64_t row, const int32_t* columns, int64_t count, float* scores) const = 0;
+  /// Where the bias is -slope |i - j|: the slope.
+  virtual std::optional<double> slope() const { return std::nullopt; }
 };
 
 struct SoftmaxHead {
@@ -27,9 +30,10 @@ struct SoftmaxHead {
   double scale = 1.0, softcap = 0.0;
   std::shared_ptr<const Mask> mask;
   std::shared_ptr<const ScoreBias> bias;  // null: none
+  std::shared_ptr<Backend> backend;       // a device that computes outputs where it can (softmax_elsewhere.h); null: here
 
   static SoftmaxHead of(const HeadInput& input, std::shared_ptr<const Mask> mask) {
-    return {input.query, input.key, input.value, input.scale, input.softcap, std::move(mask), nullptr};
+    return {input.query, input.key, input.value, input.scale, input.softcap, std::move(mask), nullptr, input.backend};
   }
 };
 

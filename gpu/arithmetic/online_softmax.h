@@ -75,11 +75,15 @@ HEADSCOPE_HD SoftmaxRow merged(SoftmaxRow a, SoftmaxRow b) {
   return out;
 }
 
-HEADSCOPE_HD float logSumExpOf(const SoftmaxRow& row) { return row.sum > 0.0f ? row.max + logf(row.sum) : -INFINITY; }
+/// What an empty row gives in place of `value`; a row that holds a NaN gives NaN.
+HEADSCOPE_HD float unlessEmpty(const SoftmaxRow& row, float value, float empty) {
+  return row.sum > 0.0f ? value : (row.sum == 0.0f ? empty : row.sum);
+}
+HEADSCOPE_HD float logSumExpOf(const SoftmaxRow& row) { return unlessEmpty(row, row.max + logf(row.sum), -INFINITY); }
 /// -sum p log2 p, from the sums: log sum - sum p (s - max), in bits.
 HEADSCOPE_HD float entropyBitsOf(const SoftmaxRow& row) {
-  return row.sum > 0.0f ? (logf(row.sum) - row.scoreSum / row.sum) * 1.44269504088896341f : 0.0f;
+  return unlessEmpty(row, (logf(row.sum) - row.scoreSum / row.sum) * 1.44269504088896341f, 0.0f);
 }
-HEADSCOPE_HD float distanceOf(const SoftmaxRow& row) { return row.sum > 0.0f ? row.distanceSum / row.sum : 0.0f; }
+HEADSCOPE_HD float distanceOf(const SoftmaxRow& row) { return unlessEmpty(row, row.distanceSum / row.sum, 0.0f); }
 
 }  // namespace headscope::gpu

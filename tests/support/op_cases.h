@@ -108,6 +108,30 @@ inline const std::vector<TileCase>& tileCases() {
   return cases;
 }
 
+/// One head under a mask: rows see what `sees` says.
+struct MaskCase {
+  const char* name;
+  int64_t queries, keys, keyWidth, valueWidth;
+  bool (*sees)(int64_t query, int64_t key);
+  double softcap = 0, slope = 0, spread = 1;
+};
+
+inline const std::vector<MaskCase>& maskCases() {
+  static const std::vector<MaskCase> cases = {
+      {"one key", 1, 1, 1, 1, [](int64_t, int64_t) { return true; }},
+      {"nothing", 70, 70, 8, 8, [](int64_t, int64_t) { return false; }},
+      {"everything", 65, 129, 33, 17, [](int64_t, int64_t) { return true; }},
+      {"causal", 130, 130, 64, 64, [](int64_t i, int64_t j) { return j <= i; }},
+      {"strided", 150, 150, 16, 24, [](int64_t i, int64_t j) { return j <= i && (i - j < 5 || j % 8 == 0); }, 0, 0, 3},
+      {"rows that see nothing", 200, 150, 24, 24, [](int64_t i, int64_t j) { return i % 7 != 3 && j <= i && j + 20 > i; }, 6.0},
+      {"linear bias", 140, 140, 40, 40, [](int64_t i, int64_t j) { return j <= i; }, 0, 0.05},
+      {"sinks and window", 300, 300, 192, 128, [](int64_t i, int64_t j) { return j <= i && (j < 4 || i - j < 30); }},
+      {"blocks", 330, 330, 256, 256, [](int64_t i, int64_t j) { return i / 48 == j / 48 || (i / 48 + j / 48) % 5 == 0; }},
+      {"few queries of many keys", 5, 700, 20, 10, [](int64_t i, int64_t j) { return (j * 7 + i) % 11 < 4; }, 0, 0, 4},
+  };
+  return cases;
+}
+
 struct RowsCase {
   int64_t rows, cols, groups;
 };

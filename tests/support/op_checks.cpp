@@ -510,7 +510,7 @@ std::vector<OpCheck> checkMaps(Backend& backend) {
 
 std::vector<OpCheck> checkAllOps(Backend& backend) {
   std::vector<OpCheck> all;
-  for (const auto checks : {checkRowOps, checkLinear, checkAttention, checkMaps, checkWeights}) {
+  for (const auto checks : {checkRowOps, checkLinear, checkAttention, checkMaps, checkWeights, checkMasks}) {
     for (OpCheck& check : checks(backend)) all.push_back(std::move(check));
   }
   return all;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/backend/backend.h"
+#include "tests/support/op_cases.h"
 
 namespace headscope::tests {
 
@@ -24,6 +25,14 @@ std::vector<OpCheck> checkLinear(core::Backend& backend);
 std::vector<OpCheck> checkAttention(core::Backend& backend);
 std::vector<OpCheck> checkMaps(core::Backend& backend);
 std::vector<OpCheck> checkWeights(core::Backend& backend);
+std::vector<OpCheck> checkMasks(core::Backend& backend);
 std::vector<OpCheck> checkAllOps(core::Backend& backend);
+
+/// A case's mask as ranges, and what attention under it is, by a double loop: out [queries, v], minus infinity where a row sees nothing.
+core::RangeList seenKeys(const MaskCase& c);
+struct NaiveMasked {
+  std::vector<double> out, logSumExp;
+};
+NaiveMasked naiveMasked(const core::MaskedHead& head, const MaskCase& c);
 
 }  // namespace headscope::tests

@@ -45,6 +45,7 @@ class CpuBackend : public Backend {
   std::vector<SmallSvd> smallSvds(std::span<const DoubleMatrix> cores, bool withVectors, const Job& job) override;
   std::vector<double> wholeSpectrum(ConstMatrixView rows, const Job& job) override;
   void addPairSums(const PairStrip& a, const PairStrip& b, const PairPlan& plan, std::span<double> sums, const Job& job) override;
+  MaskedRows maskedAttention(const MaskedHead& head, const RangeList& seen, MatrixView out, const Job& job) override;
 };
 
 }  // namespace headscope::core

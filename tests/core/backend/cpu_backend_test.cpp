@@ -51,6 +51,11 @@ TEST(CpuBackend, weights) {
   expectAllHold(checkWeights(backend));
 }
 
+TEST(CpuBackend, masks) {
+  CpuBackend backend;
+  expectAllHold(checkMasks(backend));
+}
+
 TEST(CpuBackend, exponentialIsAccurate) {
   double largest = 0;
   for (int i = -8650; i <= 8800; ++i) {

@@ -1,0 +1,68 @@
+#include "core/mechanisms/softmax_elsewhere.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "core/backend/backend.h"
+#include "core/base/parallel.h"
+
+namespace headscope::core {
+namespace {
+
+constexpr int64_t kRowsAtOnce = 4096, kBlockRows = 64;
+
+/// The mask's ranges of rows [first, first + rows), and what choosing them took.
+struct Listed {
+  RangeList seen;
+  double selection = 0, pairs = 0;
+};
+
+Listed listRows(const Mask& mask, int64_t first, int64_t rows, Job& job) {
+  const int64_t blocks = (rows + kBlockRows - 1) / kBlockRows;
+  std::vector<RangeList> parts(static_cast<size_t>(blocks));
+  std::vector<double> selection(static_cast<size_t>(blocks), 0.0);
+  parallelFor(
+      blocks,
+      [&](int64_t b) {
+        const int64_t from = first + b * kBlockRows, count = std::min(kBlockRows, first + rows - from);
+        mask.blockRanges(from, count, parts[static_cast<size_t>(b)]);
+        for (int64_t r = from; r < from + count; ++r) selection[static_cast<size_t>(b)] += mask.selectionOperations(r);
+      },
+      &job);
+  Listed all;
+  for (size_t b = 0; b < parts.size(); ++b) {
+    const size_t before = all.seen.ranges.size();
+    all.seen.ranges.insert(all.seen.ranges.end(), parts[b].ranges.begin(), parts[b].ranges.end());
+    for (size_t r = 1; r < parts[b].begin.size(); ++r) all.seen.begin.push_back(before + parts[b].begin[r]);
+    all.selection += selection[b];
+    parts[b] = {};
+  }
+  for (const KeyRange& r : all.seen.ranges) all.pairs += static_cast<double>(r.end - r.first);
+  return all;
+}
+
+}  // namespace
+
+bool canAttendElsewhere(const SoftmaxHead& head) {
+  return head.backend != nullptr && head.backend->supports(Op::MaskedAttention) && head.key.cols <= kWidestMaskedHead &&
+         head.value.cols <= kWidestMaskedHead && (!head.bias || head.bias->slope());
+}
+
+SoftmaxTally attendElsewhere(const SoftmaxHead& head, MatrixView out, Job& job) {
+  SoftmaxTally tally;
+  MaskedHead part{head.query, head.key, head.value, head.scale, head.softcap, head.bias ? *head.bias->slope() : 0.0, 0};
+  for (int64_t first = 0; first < head.query.rows; first += kRowsAtOnce) {
+    const int64_t rows = std::min(kRowsAtOnce, head.query.rows - first);
+    const Listed listed = listRows(*head.mask, first, rows, job);
+    part.query = head.query.rowsFrom(first, rows), part.firstRow = first;
+    const MaskedRows done = head.backend->maskedAttention(part, listed.seen, out.rowsFrom(first, rows), job);
+    tally.pairs += done.pairs, tally.keptPairs += listed.pairs, tally.selection += listed.selection;
+    tally.keyRows += done.keyRows, tally.rows += static_cast<double>(rows);
+    for (int64_t r = 0; r < rows; ++r) {
+      if (done.logSumExp[static_cast<size_t>(r)] == -std::numeric_limits<float>::infinity()) tally.emptyRows.push_back(first + r);
+    }
+  }
+  return tally;
+}
+
+}  // namespace headscope::core
