@@ -8,12 +8,10 @@
 #include <vector>
 
 #include "core/backend/cuda_plugin.h"
+#include "gpu/arithmetic/fitness.h"
 
 namespace headscope::gpu {
 namespace {
-
-constexpr int kMinimumDriver = 12040;
-constexpr int kMinimumMajor = 8;
 
 constexpr size_t kPipeBytes = size_t{8} << 20;
 
@@ -39,25 +37,29 @@ std::string pluginVersion() {
   return text;
 }
 
-std::string versionText(int version) { return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10); }
+/// Throws core::Error with the reason where there is one.
+void require(const std::string& reason) {
+  if (!reason.empty()) throw core::Error(reason);
+}
+
+DriverFacts findDriver() {
+  DriverFacts facts;
+  if (cudaDriverGetVersion(&facts.driver) != cudaSuccess) facts.driver = 0;
+  if (facts.driver < kMinimumDriver) return facts;
+  const cudaError_t counted = cudaGetDeviceCount(&facts.devices);
+  if (counted != cudaSuccess)
+    facts.devices = 0, facts.isNoDevice = counted == cudaErrorNoDevice, facts.countingFault = cudaGetErrorString(counted);
+  return facts;
+}
 
 }  // namespace
 
 CudaBackend::CudaBackend() {
-  int driver = 0, devices = 0;
-  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) throw core::Error("no CUDA driver found");
-  if (driver < kMinimumDriver) throw core::Error("the CUDA driver is for " + versionText(driver) + ", 12.4 or newer is needed");
-  const cudaError_t found = cudaGetDeviceCount(&devices);
-  if (found != cudaSuccess || devices == 0) {
-    throw core::Error(found == cudaSuccess || found == cudaErrorNoDevice ? "no CUDA device found"
-                                                                         : std::string("CUDA can't start: ") + cudaGetErrorString(found));
-  }
+  const DriverFacts facts = findDriver();
+  require(unfitDriver(facts));
   cudaDeviceProp card{};
   check(cudaGetDeviceProperties(&card, 0), "reading the device's properties");
-  if (card.major < kMinimumMajor) {
-    throw core::Error(std::string(card.name) + " has compute capability " + std::to_string(card.major) + "." + std::to_string(card.minor) +
-                      ", 8.0 or newer is needed");
-  }
+  require(unfitCard(card.name, card.major, card.minor));
   check(cudaSetDevice(0), "selecting the device");
   stream_ = std::make_shared<Stream>();
   cublasHandle_t blas = nullptr;
@@ -74,8 +76,8 @@ CudaBackend::CudaBackend() {
   check(cudaMemGetInfo(&freeBytes, &totalBytes), "reading free memory");
   weights_ = std::make_unique<WeightCache>(stream_, freeBytes / 10 * 7);
   device_ = std::string(card.name) + ", " + std::to_string(totalBytes >> 30) + " GiB";
-  identity_ = std::string(card.name) + " " + std::to_string(card.major) + "." + std::to_string(card.minor) + "; " + driverVersion(driver) +
-              "; " + pluginVersion();
+  identity_ = std::string(card.name) + " " + std::to_string(card.major) + "." + std::to_string(card.minor) + "; " +
+              driverVersion(facts.driver) + "; " + pluginVersion();
 }
 
 CudaBackend::~CudaBackend() {

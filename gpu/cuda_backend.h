@@ -133,6 +133,8 @@ class CudaBackend : public core::Backend {
   void orthogonaliseAll(std::vector<SvdTask> tasks);
   struct FactorGrams;
   FactorGrams gramsOf(std::span<const core::FactorRows> factors, const core::Job& job);
+  /// Cholesky-QR2 for the factors whose first triangle is too rough.
+  void refineTriangles(std::span<const core::FactorRows> factors, FactorGrams& grams, const core::Job& job);
   struct FusedCores;
   FusedCores coresOf(const core::SpectraBatch& batch, const FactorGrams& grams);
 

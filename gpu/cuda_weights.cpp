@@ -7,6 +7,7 @@
 #include <tuple>
 #include <vector>
 
+#include "gpu/arithmetic/second_triangle.h"
 #include "gpu/cuda_backend.h"
 
 namespace headscope::gpu {
@@ -121,6 +122,45 @@ CudaBackend::FactorGrams CudaBackend::gramsOf(std::span<const core::FactorRows> 
   return out;
 }
 
+void CudaBackend::refineTriangles(std::span<const core::FactorRows> factors, FactorGrams& grams, const core::Job& job) {
+  std::vector<size_t> rough;
+  for (size_t i = 0; i < factors.size(); ++i) {
+    if (wantsSecondTriangle(grams.infos[i])) rough.push_back(i);
+  }
+  for (size_t begin = 0; begin < rough.size();) {
+    job.checkpoint();
+    // As many at a time as the widened factors of one step of gramsOf
+    size_t end = begin;
+    int64_t numbers = 0;
+    const auto sizeOf = [&](size_t i) { return factors[rough[i]].rows.rows * factors[rough[i]].rows.cols; };
+    while (end < rough.size() && (end == begin || numbers + sizeOf(end) <= kWideNumbers)) numbers += sizeOf(end++);
+    std::vector<DeviceArray<double>> held;
+    std::vector<SecondTask> tasks;
+    for (size_t i = begin; i < end; ++i) {
+      const core::FactorRows& f = factors[rough[i]];
+      const int64_t k = f.rows.rows, m = f.rows.cols;
+      held.push_back(widened(f.rows));
+      if (f.through != nullptr) {
+        const DeviceArray<double> matrix(std::span<const double>(f.through->values), *pipe_);
+        DeviceArray<double> seen(k * m, stream());
+        multiplyDouble(held.back().data(), k, matrix.data(), m, m, 0, seen.data());
+        held.back() = std::move(seen);
+      }
+      double* rows = held.back().data();
+      held.emplace_back(2 * k * k, stream());
+      tasks.push_back({rows, grams.triangles.data() + grams.first[rough[i]], held.back().data(), static_cast<int>(k), static_cast<int>(m)});
+    }
+    const DeviceArray<SecondTask> onCard(std::span<const SecondTask>(tasks), *pipe_);
+    const DeviceArray<int> done(static_cast<int64_t>(tasks.size()), stream());
+    secondTriangles(onCard.data(), static_cast<int64_t>(tasks.size()), done.data(), stream());
+    const std::vector<int> isDone = done.toHost();
+    for (size_t i = begin; i < end; ++i) {
+      if (isDone[i - begin] != 0) grams.infos[rough[i]].condition = 1;  // what is left is rounding, not the square of a condition
+    }
+    begin = end;
+  }
+}
+
 void CudaBackend::orthogonaliseAll(std::vector<SvdTask> tasks) {
   if (tasks.empty()) return;
   const auto bytes = [](const SvdTask& t) { return static_cast<size_t>(t.n) * static_cast<size_t>(t.length) * sizeof(double); };
@@ -215,7 +255,8 @@ CudaBackend::FusedCores CudaBackend::coresOf(const core::SpectraBatch& batch, co
 
 core::SpectraResult CudaBackend::spectra(const core::SpectraBatch& batch, const core::Job& job) {
   const Lock lock = begin(job);
-  const FactorGrams grams = gramsOf(batch.factors, job);
+  FactorGrams grams = gramsOf(batch.factors, job);
+  refineTriangles(batch.factors, grams, job);
   job.checkpoint();
   const FusedCores fused = coresOf(batch, grams);
   orthogonaliseAll(fused.tasks);

@@ -8,6 +8,7 @@
 #include <ostream>
 
 #include "app/cli/inputs.h"
+#include "core/backend/open_backend.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/checkpoint/safetensors_writer.h"
@@ -189,6 +190,7 @@ void run(const LoraFlags& flags, CommonFlags common) {
   options.withDetails = isJson;
   options.denseIntruderWidth = flags.wholeWidth;
   options.offset = flags.offset;
+  options.backend = core::deviceOnly(openBackend(common));
   runWithProgress("lora", common, [&](core::Job& job) {
     const int64_t layers = r.base->spec().layers;
     for (int64_t l = 0; l < layers; ++l) {
@@ -199,6 +201,7 @@ void run(const LoraFlags& flags, CommonFlags common) {
     r.modules = core::loraModules(*r.adapted, job);
     core::CompositionOptions compose;
     compose.fold = core::defaultFold(r.base->spec());
+    compose.backend = options.backend;
     if (core::compositionBytes(r.base->spec(), compose) > static_cast<double>(compose.memoryBytes)) {
       r.notes.push_back("composition before and after left out: all pairs of heads would take too much memory");
       return;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <optional>
 
+#include "core/backend/backend.h"
 #include "core/base/error.h"
 #include "core/base/job.h"
 #include "core/base/parallel.h"
@@ -12,6 +13,7 @@
 #include "core/weights/factored_matrix.h"
 #include "core/weights/intruders.h"
 #include "core/weights/layer_factors.h"
+#include "core/weights/lora_decompositions.h"
 #include "core/weights/lora_sides.h"
 
 namespace headscope::core {
@@ -109,33 +111,6 @@ Spectrum exactChange(const HeadPair& pair) {
                              stack(transposedMultiply(a.coefficients, after), a.isChanged(), sb.directions, b.isChanged()));
 }
 
-constexpr double kEpsilons[] = {0.01, 0.001};
-
-/// From the squared core; by the core's own decomposition where an effective rank would depend on that.
-Spectrum fused(const FactorCore& left, const FactorCore& right) {
-  Spectrum s = fusedSpectrum(left, right, nullptr, CoreValues::Eigen);
-  return needsHouseholder(s, kEpsilons) ? fusedSpectrum(left, right) : s;
-}
-
-/// Orthonormal coordinates of a factor from its Gram matrix: turn F has orthonormal rows, F = turn^+ (turn F).
-struct Basis {
-  DoubleMatrix turn;     // Lambda^-1/2 E [r, k]
-  DoubleMatrix reverse;  // Lambda^1/2 E [r, k]: F = reverse^T (turn F)
-};
-
-Basis basisOf(const DoubleMatrix& g) {
-  DoubleMatrix vectors;
-  const std::vector<double> values = symmetricEigen(g, vectors);
-  int64_t rank = 0;
-  while (rank < g.rows && values[static_cast<size_t>(rank)] > 0 && values[static_cast<size_t>(rank)] > 1e-12 * values[0]) ++rank;
-  Basis b{DoubleMatrix(rank, g.rows), DoubleMatrix(rank, g.rows)};
-  for (int64_t r = 0; r < rank; ++r) {
-    const double root = std::sqrt(values[static_cast<size_t>(r)]);
-    for (int64_t c = 0; c < g.rows; ++c) b.turn(r, c) = vectors(r, c) / root, b.reverse(r, c) = vectors(r, c) * root;
-  }
-  return b;
-}
-
 int64_t countIntruders(const DoubleMatrix& cosines) {
   int64_t count = 0;
   for (int64_t i = 0; i < std::min(cosines.rows, kIntruderVectors); ++i) {
@@ -147,24 +122,26 @@ int64_t countIntruders(const DoubleMatrix& cosines) {
 }
 
 /// Of W = F_a^T F_b: singular vectors after against the base's, on both sides.
-void findIntruders(const HeadSide& a, const HeadSide& b, LoraCircuit& out) {
-  const Basis a0 = basisOf(a.gram), b0 = basisOf(b.gram), a1 = basisOf(a.after), b1 = basisOf(b.after);
-  const SmallSvd before = smallSvd(multiplyTransposed(a0.reverse, b0.reverse)),
-                 after = smallSvd(multiplyTransposed(a1.reverse, b1.reverse));
-  const auto cosines = [](const DoubleMatrix& u1, const Basis& t1, const DoubleMatrix& cross, const Basis& t0, const DoubleMatrix& u0) {
+void findIntruders(const HeadSide& a, const HeadSide& b, LoraDecompositions& decompositions, LoraCircuit& out) {
+  const GramBasis a0 = decompositions.basis(a.gram), b0 = decompositions.basis(b.gram), a1 = decompositions.basis(a.after),
+                  b1 = decompositions.basis(b.after);
+  const SmallSvd before = decompositions.svd(multiplyTransposed(a0.reverse, b0.reverse)),
+                 after = decompositions.svd(multiplyTransposed(a1.reverse, b1.reverse));
+  const auto cosines = [](const DoubleMatrix& u1, const GramBasis& t1, const DoubleMatrix& cross, const GramBasis& t0,
+                          const DoubleMatrix& u0) {
     return multiplyTransposed(multiply(u1, multiplyTransposed(multiply(t1.turn, cross), t0.turn)), u0);
   };
   out.intrudersLeft = countIntruders(cosines(after.left, a1, a.afterTimesBase(), a0, before.left));
   out.intrudersRight = countIntruders(cosines(after.right, b1, b.afterTimesBase(), b0, before.right));
 }
 
-LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options) {
+LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options, LoraDecompositions& decompositions) {
   LoraCircuit out;
   const HeadSide &a = pair.a(), &b = pair.b();
   const int64_t k = a.width, d = a.depth, n = std::min(d, 2 * k);
   const bool isChanged = a.isChanged() || b.isChanged();
-  out.before = fused(a.core, b.core);
-  out.after = isChanged ? fused(a.coreAfter, b.coreAfter) : out.before;
+  out.before = decompositions.fused(a.core, b.core);
+  out.after = isChanged ? decompositions.fused(a.coreAfter, b.coreAfter) : out.before;
   const double base = innerProduct(a.gram, b.gram);
   if (!out.before.isFinite || !out.after.isFinite) {
     out.change = out.after;
@@ -175,7 +152,7 @@ LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options) {
   }
   if (isChanged) {
     const Stacks s = stacksOf(a, b);
-    out.change = fused(factorCore(s.left, d), factorCore(s.right, d));
+    out.change = decompositions.fused(factorCore(s.left, d), factorCore(s.right, d));
     if (needsHouseholder(out.change)) out.change = exactChange(pair);
     double squared = 0;
     for (const double v : out.change.sigma) squared += v * v;
@@ -188,17 +165,18 @@ LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options) {
                      norm(innerProduct(multiply(multiply(a.directionGram, middle), b.directionGram), middle))};
     if (options.withDetails) {
       const FactorCore da = factorCore(a.directionGram, d), db = factorCore(b.directionGram, d);
-      out.termSigma = {fusedSpectrum(da, factorCore(firstRight, d)).sigma, fusedSpectrum(factorCore(secondLeft, d), db).sigma,
-                       fusedSpectrum(da, db, &middle).sigma};
+      out.termSigma = {decompositions.fusedExactly(da, factorCore(firstRight, d)).sigma,
+                       decompositions.fusedExactly(factorCore(secondLeft, d), db).sigma,
+                       decompositions.fusedExactly(da, db, &middle).sigma};
     }
   }
   out.change.sigma.resize(static_cast<size_t>(n), 0.0);
-  if (options.withDetails) findIntruders(a, b, out);
+  if (options.withDetails) findIntruders(a, b, decompositions, out);
   return out;
 }
 
 /// Principal cosines between the row spaces of dW_OV's right stack and of the base's W_O.
-std::vector<double> writeCosines(const HeadSide& v, const HeadSide& o) {
+std::vector<double> writeCosines(const HeadSide& v, const HeadSide& o, LoraDecompositions& decompositions) {
   if (!v.isChanged() && !o.isChanged()) return {};
   const Stacks s = stacksOf(v, o);
   // Rows of the right stack against F_O: [C_V^T F_O,after F_O^T; D_O F_O^T], scaled as the stack is.
@@ -210,7 +188,8 @@ std::vector<double> writeCosines(const HeadSide& v, const HeadSide& o) {
   for (int64_t i = 0; i < o.rank(); ++i) {
     for (int64_t j = 0; j < cross.cols; ++j) cross(v.rank() + i, j) = o.cross(i, j) / s.secondScale;
   }
-  std::vector<double> cosines = singularValues(multiplyTransposed(multiply(basisOf(s.right).turn, cross), basisOf(o.gram).turn));
+  std::vector<double> cosines =
+      decompositions.values(multiplyTransposed(multiply(decompositions.basis(s.right).turn, cross), decompositions.basis(o.gram).turn));
   for (double& c : cosines) c = std::min(1.0, c);
   return cosines;
 }
@@ -263,29 +242,43 @@ LoraLayer layerLora(const Model& base, const Model& adapted, int64_t layer, cons
   if (options.offset != 0 && spec.positions != PositionKind::Rope)
     throw Error("the model has no rotary positions, so W_QK does not depend on an offset", spec.familyTitle, "leave --rope-offset out");
   using Kind = LoraSide::Kind;
-  const LoraSide q(Kind::Query, base, adapted, layer, job), k(Kind::Key, base, adapted, layer, job),
-      v(Kind::Value, base, adapted, layer, job), o(Kind::Output, base, adapted, layer, job);
+  Backend* backend = options.backend.get();
+  Backend* products = backend != nullptr && backend->supports(Op::InnerProducts) ? backend : nullptr;
+  const LoraSide q(Kind::Query, base, adapted, layer, job, products), k(Kind::Key, base, adapted, layer, job, products),
+      v(Kind::Value, base, adapted, layer, job, products), o(Kind::Output, base, adapted, layer, job, products);
   std::optional<DoubleMatrix> rotation;
   if (options.offset != 0) rotation = rotationMatrix(spec.rope, spec.headWidth, spec.mla ? spec.mla->nope : 0, options.offset);
   LoraLayer out;
   out.layer = layer;
   out.heads.resize(static_cast<size_t>(spec.heads));
   const double sums[] = {q.squaredChange(), k.squaredChange(), v.squaredChange(), o.squaredChange()};
-  parallelFor(
-      spec.heads,
-      [&](int64_t h) {
-        const int64_t gk = h * k.heads() / spec.heads, gv = h * v.heads() / spec.heads;
-        const HeadPair qk(q, h, k, gk, rotation ? &*rotation : nullptr), ov(v, gv, o, h, nullptr);
-        HeadLora& head = out.heads[static_cast<size_t>(h)];
-        head.layer = layer, head.head = h;
-        head.qk = circuitOf(qk, options);
-        head.ov = circuitOf(ov, options);
-        const auto share = [](double part, double whole) { return whole > 0 ? part / whole : 0.0; };
-        head.shareQ = share(q.head(h).squaredChange(), sums[0]), head.shareK = share(k.head(gk).squaredChange(), sums[1]);
-        head.shareV = share(v.head(gv).squaredChange(), sums[2]), head.shareO = share(o.head(h).squaredChange(), sums[3]);
-        if (options.withDetails && head.ov.before.isFinite && head.ov.after.isFinite) head.writeCosines = writeCosines(ov.a(), ov.b());
-      },
-      &job);
+  std::vector<LoraDecompositions> decompositions(out.heads.size());
+  const auto eachHead = [&] {
+    parallelFor(
+        spec.heads,
+        [&](int64_t h) {
+          const int64_t gk = h * k.heads() / spec.heads, gv = h * v.heads() / spec.heads;
+          const HeadPair qk(q, h, k, gk, rotation ? &*rotation : nullptr), ov(v, gv, o, h, nullptr);
+          LoraDecompositions& own = decompositions[static_cast<size_t>(h)];
+          HeadLora& head = out.heads[static_cast<size_t>(h)];
+          head.layer = layer, head.head = h;
+          head.qk = circuitOf(qk, options, own);
+          head.ov = circuitOf(ov, options, own);
+          const auto share = [](double part, double whole) { return whole > 0 ? part / whole : 0.0; };
+          head.shareQ = share(q.head(h).squaredChange(), sums[0]), head.shareK = share(k.head(gk).squaredChange(), sums[1]);
+          head.shareV = share(v.head(gv).squaredChange(), sums[2]), head.shareO = share(o.head(h).squaredChange(), sums[3]);
+          if (options.withDetails && head.ov.before.isFinite && head.ov.after.isFinite) {
+            head.writeCosines = writeCosines(ov.a(), ov.b(), own);
+          }
+        },
+        &job);
+  };
+  if (backend != nullptr && backend->supports(Op::SmallSvds)) {
+    for (LoraDecompositions& d : decompositions) d.note();
+    eachHead();
+    LoraDecompositions::compute(decompositions, *backend, job);
+  }
+  eachHead();
   for (const HeadLora& head : out.heads) {
     for (const auto& [circuit, name] : {std::pair{&head.qk, "W_QK"}, std::pair{&head.ov, "W_OV"}}) {
       if (!circuit->before.isFinite || !circuit->after.isFinite)

@@ -8,6 +8,7 @@
 // Sources: PEFT's LoRA, rsLoRA, DoRA; intruder dimensions: arXiv 2410.21228; principal angles: Bjorck & Golub 1973.
 #include <array>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 
 namespace headscope::core {
 
+class Backend;
 class Job;
 
 /// One circuit (QK or OV) of one head. Terms: the change of the first side alone (Q or V), of the second alone (K or O), both.
@@ -57,6 +59,7 @@ struct LoraOptions {
   int64_t offset = 0;                // of the query after its key, where the model has rotary positions
   bool withDetails = true;           // term spectra, intruders, principal angles
   int64_t denseIntruderWidth = 256;  // whole matrices up to this width are decomposed; of wider ones only what the count needs
+  std::shared_ptr<Backend> backend;  // a device for the heads' inner products and the SVDs of their cores (default: none, the CPU's way)
 };
 
 struct LoraLayer {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/backend/backend.h"
 #include "core/base/job.h"
 #include "core/base/parallel.h"
 #include "core/weights/lora_sides.h"
@@ -148,7 +149,7 @@ Change changeOf(const State& s) {
 
 }  // namespace
 
-LatentSide latentSide(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job) {
+LatentSide latentSide(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job, Backend* backend) {
   const ModelSpec& spec = base.spec();
   const auto state = std::make_shared<State>();
   state->before = base.attention(layer), state->after = adapted.attention(layer);
@@ -183,10 +184,16 @@ LatentSide latentSide(Kind kind, const Model& base, const Model& adapted, int64_
   if (!isMerged) {
     change = changeOf(*state);
     state->directions = change.directions;
-    if (state->down.size() > 0) square = gramTiled(state->down, &job);
     const Matrix narrow = state->directions.toFloat();  // A times T in float32 is what the forward pass adds
-    meeting = state->down.size() > 0 ? crossGram(narrow, state->down) : state->directions;
-    shared = core::gram(narrow);
+    if (state->down.size() > 0 && backend != nullptr) {
+      const FactorPair pairs[] = {{state->down, state->down}, {narrow, state->down}, {narrow, narrow}};
+      std::vector<DoubleMatrix> products = backend->innerProducts(pairs, job);
+      square = std::move(products[0]), meeting = std::move(products[1]), shared = std::move(products[2]);
+    } else {
+      if (state->down.size() > 0) square = gramTiled(state->down, &job);
+      meeting = state->down.size() > 0 ? crossGram(narrow, state->down) : state->directions;
+      shared = core::gram(narrow);
+    }
   }
   parallelFor(
       H,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/backend/backend.h"
 #include "core/base/job.h"
 #include "core/base/parallel.h"
 #include "core/weights/head_grams.h"
@@ -35,6 +36,37 @@ Matrix transposed(const Matrix& a) {
     for (int64_t c = 0; c < a.cols(); ++c) t(c, r) = a(r, c);
   }
   return t;
+}
+
+/// Every head's rows, decoded side by side; with `change` also what it makes of each head.
+struct RowsOfHeads {
+  std::vector<Matrix> base, change;
+  RowsOfHeads(const HeadMap& map, const Job& job, const std::function<Matrix(int64_t)>& changeOf = {})
+      : base(static_cast<size_t>(map.heads)), change(changeOf ? base.size() : 0) {
+    parallelFor(
+        map.heads,
+        [&](int64_t h) {
+          base[static_cast<size_t>(h)] = headRows(map, h);
+          if (changeOf) change[static_cast<size_t>(h)] = changeOf(h);
+        },
+        &job);
+  }
+};
+
+/// headGrams by a backend's products.
+HeadGrams gramsOn(Backend& backend, const HeadMap& map, const Job& job, const Matrix* directions) {
+  const RowsOfHeads rows(map, job);
+  std::vector<FactorPair> pairs;
+  for (const Matrix& base : rows.base) {
+    pairs.push_back({base, base});
+    if (directions != nullptr) pairs.push_back({*directions, base});
+  }
+  HeadGrams out;
+  for (DoubleMatrix& product : backend.innerProducts(pairs, job)) {
+    const bool isCross = directions != nullptr && out.cross.size() < out.gram.size();
+    (isCross ? out.cross : out.gram).push_back(std::move(product));
+  }
+  return out;
 }
 
 /// What the stored side's closures share: the models' views of the layer, and D.
@@ -107,20 +139,20 @@ double LoraSide::squaredChange() const {
   return sum;
 }
 
-LoraSide::LoraSide(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job) {
+LoraSide::LoraSide(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job, Backend* backend) {
   if (base.spec().mla && kind != Kind::Output) {
-    LatentSide side = latentSide(kind, base, adapted, layer, job);
+    LatentSide side = latentSide(kind, base, adapted, layer, job, backend);
     isChanged_ = side.isChanged;
     heads_ = std::move(side.heads);
     stacksOf_ = std::move(side.stacksOf);
   } else {
-    readStored(kind, base, adapted, layer, job);
+    readStored(kind, base, adapted, layer, job, backend);
   }
   parallelFor(
       heads(), [&](int64_t h) { heads_[static_cast<size_t>(h)].finish(); }, &job);
 }
 
-void LoraSide::readStored(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job) {
+void LoraSide::readStored(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job, Backend* backend) {
   const auto stored = std::make_shared<Stored>(Stored{base.attention(layer), adapted.attention(layer), base.spec(), {}});
   const HeadMap map = mapOf(stored->before, stored->spec, kind), merged = mapOf(stored->after, stored->spec, kind);
   const LinearChange* change = merged.linear->change.get();
@@ -142,6 +174,23 @@ void LoraSide::readStored(Kind kind, const Model& base, const Model& adapted, in
     return HeadStacks{DoubleMatrix::from(headRows(mapOf(stored->before, stored->spec, kind), h)),
                       DoubleMatrix::from(isMerged ? difference(h).view() : stored->directions.view())};
   };
+  if (isMerged && backend != nullptr) {
+    const RowsOfHeads rows(map, job, difference);
+    std::vector<FactorPair> pairs;
+    for (size_t h = 0; h < heads_.size(); ++h) {
+      for (const FactorPair& p :
+           {FactorPair{rows.base[h], rows.base[h]}, FactorPair{rows.change[h], rows.base[h]}, FactorPair{rows.change[h], rows.change[h]}})
+        pairs.push_back(p);
+    }
+    std::vector<DoubleMatrix> products = backend->innerProducts(pairs, job);
+    for (size_t h = 0; h < heads_.size(); ++h) {
+      HeadSide& side = heads_[h];
+      side.coefficients = DoubleMatrix::identity(k);
+      side.gram = std::move(products[3 * h]), side.cross = std::move(products[3 * h + 1]);
+      side.directionGram = std::move(products[3 * h + 2]);
+    }
+    return;
+  }
   if (isMerged) {
     parallelFor(
         heads(),
@@ -160,7 +209,8 @@ void LoraSide::readStored(Kind kind, const Model& base, const Model& adapted, in
     stored->directions = map.isOutput ? transposed(terms.up) : std::move(terms.down);
     coefficients = map.isOutput ? transposed(terms.down) : std::move(terms.up);
   }
-  HeadGrams grams = headGrams(map, job, isChanged_ ? &stored->directions : nullptr);
+  const Matrix* directions = isChanged_ ? &stored->directions : nullptr;
+  HeadGrams grams = backend != nullptr ? gramsOn(*backend, map, job, directions) : headGrams(map, job, directions);
   const DoubleMatrix shared = core::gram(stored->directions);
   const bool hasGain = map.headGain != nullptr && !map.headGain->empty();
   for (int64_t h = 0; h < heads(); ++h) {

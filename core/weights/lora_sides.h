@@ -18,6 +18,7 @@
 
 namespace headscope::core {
 
+class Backend;
 class Job;
 
 /// One head of one side. G = F F^T of the base, after = of the changed factor.
@@ -49,7 +50,8 @@ class LoraSide {
  public:
   enum class Kind { Query, Key, Value, Output };
   /// spec: of both models. Throws Error as headWeights.
-  LoraSide(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job);
+  /// backend: takes the inner products of the heads' rows; null: here.
+  LoraSide(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job, Backend* backend = nullptr);
   LoraSide(LoraSide&&) = default;
 
   int64_t heads() const { return static_cast<int64_t>(heads_.size()); }
@@ -59,7 +61,7 @@ class LoraSide {
   double squaredChange() const;  // of all heads
 
  private:
-  void readStored(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job);
+  void readStored(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job, Backend* backend);
   bool isChanged_ = false;
   std::vector<HeadSide> heads_;
   std::function<HeadStacks(int64_t)> stacksOf_;
@@ -71,7 +73,7 @@ struct LatentSide {
   std::vector<HeadSide> heads;  // not finished
   std::function<HeadStacks(int64_t)> stacksOf;
 };
-LatentSide latentSide(LoraSide::Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job);
+LatentSide latentSide(LoraSide::Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job, Backend* backend);
 
 /// All terms of a change one below the other: down [r, in], up [out, r]. Empty where there is none.
 struct StackedTerms {

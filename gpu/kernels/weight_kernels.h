@@ -25,6 +25,14 @@ struct TriangleTask {
 };
 void triangles(const TriangleTask* tasks, int64_t count, TriangleInfo* infos, cudaStream_t stream);
 
+/// r [k, k] made exact by a second Cholesky (gpu/arithmetic/second_triangle.h); f [k, m] and scratch [2 k k] are overwritten.
+struct SecondTask {
+  double *f, *r, *scratch;
+  int k, m;
+};
+/// isDone[t] 1: r is the second triangle; 0: as it was.
+void secondTriangles(const SecondTask* tasks, int64_t count, int* isDone, cudaStream_t stream);
+
 /// Rows of x [n, length] made orthogonal; y [n, n] the rotations, or null; sigma [n] in no order.
 struct SvdTask {
   double *x, *y, *sigma;

@@ -1,5 +1,6 @@
 // Kernels on weights: thin over gpu/arithmetic/{triangle,jacobi}.h, one block a matrix.
 #include "gpu/arithmetic/jacobi.h"
+#include "gpu/arithmetic/second_triangle.h"
 #include "gpu/device/check.h"
 #include "gpu/kernels/block_team.cuh"
 #include "gpu/kernels/launch.h"
@@ -27,6 +28,16 @@ __global__ void __launch_bounds__(kTeamThreads) triangleKernel(const TriangleTas
     const TriangleTask task = tasks[t];
     const TriangleInfo info = triangleOf(team, task.g, task.k, task.r, task.scratch, task.scratch + task.k);
     if (threadIdx.x == 0) infos[t] = info;
+    __syncthreads();
+  }
+}
+
+__global__ void __launch_bounds__(kTeamThreads) secondTriangleKernel(const SecondTask* tasks, int64_t count, int* isDone) {
+  BlockTeam team;
+  for (int64_t t = blockIdx.x; t < count; t += gridDim.x) {
+    const SecondTask task = tasks[t];
+    const bool isBetter = secondTriangle(team, task.f, task.k, task.m, task.r, task.scratch, task.scratch + int64_t{task.k} * task.k);
+    if (threadIdx.x == 0) isDone[t] = isBetter ? 1 : 0;
     __syncthreads();
   }
 }
@@ -71,6 +82,12 @@ void triangles(const TriangleTask* tasks, int64_t count, TriangleInfo* infos, cu
   if (count == 0) return;
   triangleKernel<<<gridFor(count, 1), kTeamThreads, 0, stream>>>(tasks, count, infos);
   checkLaunch("triangles of Gram matrices");
+}
+
+void secondTriangles(const SecondTask* tasks, int64_t count, int* isDone, cudaStream_t stream) {
+  if (count == 0) return;
+  secondTriangleKernel<<<gridFor(count, 1), kTeamThreads, 0, stream>>>(tasks, count, isDone);
+  checkLaunch("second triangles");
 }
 
 size_t largestSharedCore() {

@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <tuple>
 #include <vector>
 
 #include "gpu/arithmetic/jacobi.h"
+#include "gpu/arithmetic/second_triangle.h"
 #include "gpu/arithmetic/team.h"
 #include "gpu/arithmetic/triangle.h"
 #include "tests/support/naive_ops.h"
@@ -174,4 +176,55 @@ TEST(GpuTriangle, zeroAndNotFinite) {
   EXPECT_EQ(triangleFrom(g, false).info.state, 1);
   g(1, 2) = kInfinity;
   EXPECT_EQ(triangleFrom(g, false).info.state, 1);
+}
+
+namespace {
+
+/// Orthonormal rows seen through a square matrix: condition 10^decades.
+DoubleMatrix conditioned(int64_t k, int64_t m, double decades) {
+  const DoubleMatrix u = orthonormalRows(k, k, 5), v = orthonormalRows(k, m, 6);
+  DoubleMatrix f(k, m);
+  for (int64_t i = 0; i < k; ++i) {
+    for (int64_t c = 0; c < k; ++c) {
+      const double s = std::pow(10.0, -decades * static_cast<double>(c) / static_cast<double>(k - 1));
+      for (int64_t j = 0; j < m; ++j) f(i, j) += u(c, i) * s * v(c, j);
+    }
+  }
+  return f;
+}
+
+}  // namespace
+
+TEST(GpuSecondTriangle, isAsExactAsHouseholders) {
+  for (const auto& [k, m, decades] : {std::tuple<int64_t, int64_t, double>{3, 9, 4}, {24, 60, 3.5}, {40, 130, 5}, {33, 33, 6}}) {
+    const DoubleMatrix f = conditioned(k, m, decades), exact = naiveTriangle(f);
+    for (const bool isBackwards : {false, true}) {
+      Triangle t = triangleFrom(naiveProduct(f, f), isBackwards);
+      ASSERT_TRUE(wantsSecondTriangle(t.info)) << k << " " << t.info.condition << " " << t.info.shift;
+      DoubleMatrix q = f, g(k, k), second(k, k);
+      SerialTeam team(isBackwards);
+      ASSERT_TRUE(secondTriangle(team, q.data(), static_cast<int>(k), static_cast<int>(m), t.r.data(), g.data(), second.data()));
+      // Signs of rows agree, as both have positive diagonals; the last row is where the square of the condition shows
+      double worst = 0;
+      for (int64_t i = 0; i < k; ++i) {
+        for (int64_t j = 0; j < k; ++j) worst = std::max(worst, std::abs(t.r(i, j) - (j < i ? 0.0 : exact(i, j))));
+      }
+      EXPECT_LE(worst, 1e-9) << k;
+      const std::vector<double> sigma = naiveSingularValues(t.r);
+      for (int64_t c = 0; c < k; ++c) {
+        const double planted = std::pow(10.0, -decades * static_cast<double>(c) / static_cast<double>(k - 1));
+        EXPECT_NEAR(sigma[static_cast<size_t>(c)], planted, 1e-13) << k << " " << c;  // as Householder: rounding of the largest
+      }
+    }
+  }
+}
+
+TEST(GpuSecondTriangle, leavesWhatItCanNotMend) {
+  const DoubleMatrix f = conditioned(8, 30, 2);
+  DoubleMatrix r = triangleFrom(naiveProduct(f, f), false).r, q = f, g(8, 8), second(8, 8);
+  for (int64_t i = 0; i < 8; ++i) r(i, i) *= 3;  // not the triangle of f at all
+  const DoubleMatrix before = r;
+  SerialTeam team;
+  EXPECT_FALSE(secondTriangle(team, q.data(), 8, 30, r.data(), g.data(), second.data()));
+  EXPECT_EQ(r.values, before.values);
 }

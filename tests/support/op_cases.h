@@ -162,6 +162,8 @@ inline const std::vector<SpectraCase>& spectraCases() {
       {12, 40, 24, 80, 0, false, true},
       {32, 48, 32, 100, 0, true},
       {24, 48, 24, 48, 8},
+      {32, 100, 32, 80, 5},
+      {32, 100, 32, 100, 5, true},
       {16, 64, 16, 64, 0, false, false, true},
       {128, 300, 128, 257},
       {192, 400, 192, 200, 0, false, true},

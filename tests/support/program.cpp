@@ -23,9 +23,10 @@ TemporaryFolder::~TemporaryFolder() {
   std::filesystem::remove_all(path_, code);
 }
 
-ProgramResult runProgram(const std::vector<std::string>& arguments) {
+ProgramResult runProgram(const std::vector<std::string>& arguments, const std::string& copy) {
   const TemporaryFolder folder;
-  const std::string program = std::string(HEADSCOPE_BUILD_FOLDER) + "/headscope", out = folder / "out", err = folder / "err";
+  const std::string program = copy.empty() ? std::string(HEADSCOPE_BUILD_FOLDER) + "/headscope" : copy, out = folder / "out",
+                    err = folder / "err";
   std::vector<char*> argv{const_cast<char*>(program.c_str())};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);

@@ -11,8 +11,8 @@ struct ProgramResult {
   std::string output, errors;  // standard output and standard error
 };
 
-/// Runs build/headscope with these arguments, without a shell; no display is needed.
-ProgramResult runProgram(const std::vector<std::string>& arguments);
+/// Runs build/headscope, or a copy of it elsewhere, with these arguments, without a shell; no display is needed.
+ProgramResult runProgram(const std::vector<std::string>& arguments, const std::string& copy = {});
 
 /// The whole file; "" when it can't be read.
 std::string contents(const std::filesystem::path& path);

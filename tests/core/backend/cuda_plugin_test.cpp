@@ -6,12 +6,17 @@
 #include <filesystem>
 #include <fstream>
 
+#include "core/backend/open_backend.h"
 #include "core/base/error.h"
 
 using namespace headscope::core;
 namespace fs = std::filesystem;
 
 namespace {
+
+std::string madeUp(const char* kind) {
+  return (fs::path(HEADSCOPE_BUILD_FOLDER) / "made_up" / (std::string("made_up_") + kind + ".so")).string();
+}
 
 fs::path builtPlugin() { return fs::path(HEADSCOPE_BUILD_FOLDER) / "headscope_cuda.so"; }
 
@@ -30,6 +35,20 @@ TEST(CudaPlugin, otherFileIsAReason) {
   EXPECT_EQ(result.backend, nullptr);
   EXPECT_NE(result.reason.find("can't be loaded"), std::string::npos) << result.reason;
   fs::remove(file);
+}
+
+TEST(CudaPlugin, madeUpOnesAreReasons) {
+  EXPECT_EQ(loadCudaBackend(madeUp("reason")).reason, "no CUDA device found");
+  EXPECT_EQ(loadCudaBackend(madeUp("no_functions")).reason, "headscope_cuda.so is not a plug-in of this program");
+  EXPECT_EQ(loadCudaBackend(madeUp("other_version")).reason,
+            std::string("the CUDA plug-in is of another version (headscope-backend-0, not ") + kPluginVersion + ")");
+}
+
+TEST(CudaPlugin, aMadeUpCardPassesItsSelfTestBehindTheGuard) {
+  const PluginResult result = guarded(loadCudaBackend(madeUp("card")), DiskCache());
+  ASSERT_NE(result.backend, nullptr) << result.reason;
+  EXPECT_EQ(result.backend->name(), "cuda");
+  EXPECT_EQ(result.backend->reason(), "");
 }
 
 TEST(CudaPlugin, loadsAndEitherWorksOrSaysWhyNot) {

@@ -3,10 +3,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include "core/backend/cpu/cpu_backend.h"
 #include "core/base/job.h"
+#include "core/model/adapter.h"
 #include "core/weights/composition.h"
+#include "core/weights/lora.h"
 #include "core/weights/spectra.h"
 #include "tests/core/weights/golden_weights.h"
 
@@ -56,5 +59,58 @@ TEST(WeightsOnBackend, compositionWithBaseline) {
       }
     }
     EXPECT_NEAR(job.fraction(), 1.0, 1e-9);
+  }
+}
+
+namespace {
+
+void expectSameCircuit(const LoraCircuit& a, const LoraCircuit& b, const std::string& what) {
+  const auto same = [&](const std::vector<double>& x, const std::vector<double>& y, double size) {
+    ASSERT_EQ(x.size(), y.size()) << what;
+    for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], y[i], 1e-6 * size) << what;
+  };
+  const double size = std::max({a.before.largest(), a.after.largest(), 1e-12});
+  same(a.before.sigma, b.before.sigma, size);
+  same(a.after.sigma, b.after.sigma, size);
+  same(a.change.sigma, b.change.sigma, size);
+  for (size_t t = 0; t < 3; ++t) {
+    same(a.termSigma[t], b.termSigma[t], size);
+    EXPECT_NEAR(a.termNorms[t], b.termNorms[t], 1e-6 * size) << what;
+  }
+  EXPECT_NEAR(a.relative, b.relative, 1e-6 * std::max(1.0, a.relative)) << what;
+  EXPECT_EQ(a.intrudersLeft, b.intrudersLeft) << what;
+  EXPECT_EQ(a.intrudersRight, b.intrudersRight) << what;
+}
+
+}  // namespace
+
+TEST(WeightsOnBackend, loraOfEveryAdapter) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  for (const auto& entry : std::filesystem::directory_iterator(goldenFolder() / "adapters")) {
+    const std::string name = entry.path().filename().string();
+    const auto adapter = Adapter::open(entry.path());
+    const auto base = Model::open(goldenFolder() / "models" / adapter->config().baseModel), adapted = base->withAdapter(adapter);
+    for (const bool isTurned : {false, true}) {
+      LoraOptions here;
+      if (isTurned && base->spec().positions != PositionKind::Rope) continue;
+      here.offset = isTurned ? 3 : 0;
+      LoraOptions there = here;
+      there.backend = std::make_shared<CpuBackend>();
+      for (int64_t layer = 0; layer < base->spec().layers; ++layer) {
+        const LoraLayer a = layerLora(*base, *adapted, layer, here, Job()), b = layerLora(*base, *adapted, layer, there, Job());
+        EXPECT_EQ(a.notes, b.notes);
+        ASSERT_EQ(a.heads.size(), b.heads.size());
+        for (size_t h = 0; h < a.heads.size(); ++h) {
+          const std::string what = name + " layer " + std::to_string(layer) + " head " + std::to_string(h);
+          expectSameCircuit(a.heads[h].qk, b.heads[h].qk, what + " QK");
+          expectSameCircuit(a.heads[h].ov, b.heads[h].ov, what + " OV");
+          EXPECT_NEAR(a.heads[h].shareQ, b.heads[h].shareQ, 1e-9) << what;
+          EXPECT_NEAR(a.heads[h].shareO, b.heads[h].shareO, 1e-9) << what;
+          ASSERT_EQ(a.heads[h].writeCosines.size(), b.heads[h].writeCosines.size()) << what;
+          for (size_t i = 0; i < a.heads[h].writeCosines.size(); ++i)
+            EXPECT_NEAR(a.heads[h].writeCosines[i], b.heads[h].writeCosines[i], 1e-6) << what;
+        }
+      }
+    }
   }
 }

@@ -79,6 +79,14 @@ void cblas_saxpy(int n, float alpha, const float* x, int, float* y, int) {
   for (int i = 0; i < n; ++i) y[i] += alpha * x[i];
 }
 
+void cblas_daxpy(int n, double alpha, const double* x, int, double* y, int) {
+  for (int i = 0; i < n; ++i) y[i] += alpha * x[i];
+}
+void cblas_dscal(int n, double alpha, double* x, int) {
+  for (int i = 0; i < n; ++i) x[i] *= alpha;
+}
+double cblas_dnrm2(int n, const double* x, int) { return std::sqrt(std::inner_product(x, x + n, x, 0.0)); }
+
 // LAPACK, column-major. A workspace query (lwork -1) is answered with 1.
 extern "C" {
 

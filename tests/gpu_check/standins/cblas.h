@@ -23,3 +23,6 @@ void cblas_dtrmm(CBLAS_ORDER, CBLAS_SIDE, CBLAS_UPLO, CBLAS_TRANSPOSE, CBLAS_DIA
 double cblas_ddot(int n, const double* x, int incx, const double* y, int incy);
 float cblas_sdot(int n, const float* x, int incx, const float* y, int incy);
 void cblas_saxpy(int n, float alpha, const float* x, int incx, float* y, int incy);
+void cblas_daxpy(int n, double alpha, const double* x, int incx, double* y, int incy);
+void cblas_dscal(int n, double alpha, double* x, int incx);
+double cblas_dnrm2(int n, const double* x, int incx);
