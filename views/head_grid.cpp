@@ -7,11 +7,14 @@
 #include "core/attention/head_name.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
+#include "views/token_text.h"
 
 namespace headscope::views {
 namespace {
 
 constexpr double kSmallestCell = 28, kLargestCell = 96;
+/// All heads at a glance are worth smaller cells; only where not even these fit is a part shown, in cells of kSmallestCell.
+constexpr double kSmallestOfAll = 14;
 
 std::string headTip(core::HeadRef head, const core::HeadScores* scores) {
   std::string tip = "Head " + headName(head);
@@ -108,7 +111,8 @@ HeadGridLayout layOutHeadGrid(int64_t layers, int64_t heads, const core::ViewOpt
   const double fitWidth = (size.width - left - right + layout.gap) / n - layout.gap;
   const double fitHeight = size.height > 0 ? (size.height - top - bottom + layout.gap) / rows - layout.gap : fitWidth;
   const double fit = std::min(fitWidth, fitHeight);
-  layout.cell = isPaper ? std::max(2.0, fit) : std::clamp(std::floor(fit), kSmallestCell, kLargestCell);
+  const double smallest = fit >= kSmallestOfAll ? kSmallestOfAll : kSmallestCell;
+  layout.cell = isPaper ? std::max(2.0, fit) : std::clamp(std::floor(fit), smallest, kLargestCell);
   const auto room = [&](double space) {
     return std::max<int64_t>(1, static_cast<int64_t>((space + layout.gap) / (layout.cell + layout.gap)));
   };
@@ -123,6 +127,22 @@ HeadGridLayout layOutHeadGrid(int64_t layers, int64_t heads, const core::ViewOpt
   layout.left = isPaper ? left : std::max(left, (size.width - used + left - right) / 2);
   layout.top = top;
   return layout;
+}
+
+void addHiddenNote(Figure& figure, const HeadGridLayout& layout, int64_t layers, int64_t heads, const ViewFrame& frame) {
+  const auto part = [](const char* name, int64_t first, int64_t shown, int64_t all) {
+    return shown < all
+               ? std::string(name) + " " + std::to_string(first) + " to " + std::to_string(first + shown - 1) + " of " + std::to_string(all)
+               : std::string();
+  };
+  const std::string rows = part("layers", layout.firstLayer, layout.layers, layers),
+                    columns = part("heads", layout.firstHead, layout.heads, heads);
+  if (rows.empty() && columns.empty()) return;
+  const Theme& t = frame.theme;
+  const std::string text = rows + (rows.empty() || columns.empty() ? "" : ", ") + columns + "; the wheel shows others";
+  const double room = figure.size.width - layout.left - t.gap;
+  figure.add(textAt({layout.left, figure.size.height - t.gap / 4}, elide(text, t.small(), room, frame.measure), t.small(), t.inkSecond,
+                    AnchorX::Left, AnchorY::Bottom));
 }
 
 Figure drawHeadGrid(const HeadGridData& data, const core::ViewOptions& options, const core::Selection& selection,
@@ -160,6 +180,7 @@ Figure drawHeadGrid(const HeadGridData& data, const core::ViewOptions& options, 
       if (head == selection.ref()) grid.outline(cell, t.accent, 2);
     }
   }
+  addHiddenNote(grid.figure, grid.layout, data.layers, data.heads, frame);
   grid.figure.caption = "Attention maps of all " + std::to_string(data.layers) + " x " + std::to_string(data.heads) + " heads";
   if (!data.modelName.empty()) grid.figure.caption += " of " + data.modelName;
   grid.figure.caption +=

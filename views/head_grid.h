@@ -36,6 +36,8 @@ struct HeadGridLayout {
   int64_t firstLayer = 0, firstHead = 0, layers = 0, heads = 0;  // visible part
   Rect cellAt(int64_t row, int64_t col) const;                   // row, col within the whole grid
 };
+/// Where not all of them are shown: which ones are, in words under the grid.
+void addHiddenNote(Figure& figure, const HeadGridLayout& layout, int64_t layers, int64_t heads, const ViewFrame& frame);
 HeadGridLayout layOutHeadGrid(int64_t layers, int64_t heads, const core::ViewOptions& options, Size size, bool isPaper);
 
 }  // namespace headscope::views

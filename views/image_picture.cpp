@@ -321,6 +321,7 @@ Figure drawGrid(const ImageData& data, const core::ViewOptions& options, const c
     }
   }
   Figure& figure = grid.figure;
+  addHiddenNote(figure, grid.layout, data.layers, data.heads, frame);
   figure.title = "Attention of " + inWords(data, data.query);
   figure.caption = "Attention of " + inWords(data, data.query) + " over the picture, in all " + std::to_string(data.layers) + " x " +
                    std::to_string(data.heads) + " heads" + (data.modelName.empty() ? "" : " of " + data.modelName) +

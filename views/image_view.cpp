@@ -122,6 +122,10 @@ class ImageView : public View {
     return table;
   }
 
+  bool follow(const ViewInput& input, Size size, core::ViewOptions& options) const override {
+    return imageFormOf(options) == ImageForm::Heads && findView("head_grid")->follow(input, size, options);
+  }
+
   bool handle(const Gesture& gesture, const ViewInput& input, Size size, core::ViewOptions& options,
               core::Selection& selection) const override {
     if (imageFormOf(options) == ImageForm::Heads) return findView("head_grid")->handle(gesture, input, size, options, selection);

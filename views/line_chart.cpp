@@ -36,30 +36,37 @@ void LineChart::addTicks(bool isX, bool hasLabels) {
   const Font font = theme_.small();
   // Fewer than five where five would stand closer than their labels need.
   const int most = std::clamp(static_cast<int>((isX ? plot_.width / 3.2 : plot_.height / 2) / theme_.smallSize), 2, 5);
+  double taken = -1e300;  // where the last label ends
   for (const double value : axis.isLog ? decadeTicks(axis.low, axis.high, most) : roundTicks(axis.low, axis.high, most)) {
     const double u = axis.unit(value);
     if (!(u >= -1e-9 && u <= 1 + 1e-9)) continue;
     if (isX) {
       const double px = plot_.x + u * plot_.width;
       figure_.add(segment({px, plot_.bottom()}, {px, plot_.bottom() + theme_.gap / 2}, theme_.line));
-      if (hasLabels)
-        figure_.add(
-            textAt({px, plot_.bottom() + theme_.gap * 0.75}, shortNumber(value), font, theme_.inkSecond, AnchorX::Center, AnchorY::Top));
+      const std::string text = shortNumber(value);
+      const double half = 0.32 * theme_.smallSize * static_cast<double>(text.size());
+      if (!hasLabels || px - half < taken) continue;
+      figure_.add(textAt({px, plot_.bottom() + theme_.gap * 0.75}, text, font, theme_.inkSecond, AnchorX::Center, AnchorY::Top));
+      taken = px + half + theme_.smallSize * 0.5;
     } else {
       const double py = plot_.bottom() - u * plot_.height;
       figure_.add(segment({plot_.x, py}, {plot_.right(), py}, theme_.line));
+      const double up = plot_.bottom() - py;
+      if (up < taken) continue;
       figure_.add(textAt({plot_.x - theme_.gap * 0.75, py}, shortNumber(value), font, theme_.inkSecond, AnchorX::Right, AnchorY::Middle));
+      taken = up + theme_.smallSize * 1.2;
     }
   }
 }
 
-void LineChart::addAxes(bool xLabels) {
+void LineChart::addAxes(bool xLabels, bool hasTitle) {
   addTicks(false, true);
   addTicks(true, xLabels);
   figure_.add(segment({plot_.x, plot_.bottom()}, {plot_.right(), plot_.bottom()}, theme_.inkSecond));
   const Font font = theme_.small();
   const double below = theme_.gap * 1.25 + theme_.smallSize * 1.3;
-  if (xLabels) figure_.add(textAt({plot_.right(), plot_.bottom() + below}, x_.label, font, theme_.inkSecond, AnchorX::Right, AnchorY::Top));
+  if (xLabels && hasTitle)
+    figure_.add(textAt({plot_.right(), plot_.bottom() + below}, x_.label, font, theme_.inkSecond, AnchorX::Right, AnchorY::Top));
   figure_.add(textAt({plot_.x, plot_.y - theme_.gap}, y_.label, font, theme_.inkSecond, AnchorX::Left, AnchorY::Bottom));
 }
 
@@ -92,6 +99,9 @@ void LineChart::addEndLabels(std::vector<LineLabel> labels) {
   std::erase_if(labels, [&](const LineLabel& label) { return !std::isfinite(y_.unit(label.y)); });
   std::stable_sort(labels.begin(), labels.end(), [](const LineLabel& a, const LineLabel& b) { return a.y > b.y; });
   const double step = theme_.smallSize * 1.25;
+  for (size_t i = labels.size(); i-- > 0 && static_cast<double>(labels.size()) * step > plot_.height + 1.5 * step;) {
+    if (!(labels[i].color == theme_.accent)) labels.erase(labels.begin() + static_cast<std::ptrdiff_t>(i));
+  }
   // Halfway between pushing overlaps down and pushing them up: each label stays near its line.
   std::vector<double> wanted, down, rows(labels.size());
   for (const LineLabel& label : labels) {
@@ -106,6 +116,26 @@ void LineChart::addEndLabels(std::vector<LineLabel> labels) {
   for (size_t i = 0; i < labels.size(); ++i) {
     figure_.add(textAt({plot_.right() + theme_.gap * 0.75, rows[i]}, labels[i].text, theme_.small(), labels[i].color, AnchorX::Left,
                        AnchorY::Middle));
+  }
+}
+
+void LineChart::addMarkLabels(std::vector<LineLabel> labels) {
+  const double high = theme_.smallSize * 1.35;
+  std::vector<double> lines, tops;  // of the marks, and of the labels that are placed
+  for (const LineLabel& label : labels) lines.push_back(plot_.bottom() - y_.unit(label.y) * plot_.height);
+  for (size_t i = 0; i < labels.size(); ++i) {
+    const auto isFree = [&](double top) {
+      const auto isApart = [&](double other) { return std::abs(other - top) >= high; };
+      const auto isUncrossed = [&](double line) { return line <= top + 1 || line >= top + high - 1; };
+      return top >= plot_.y - 0.3 * theme_.smallSize && top + high <= plot_.bottom() + 1 &&
+             std::all_of(tops.begin(), tops.end(), isApart) && std::all_of(lines.begin(), lines.end(), isUncrossed);
+    };
+    const double over = lines[i] - high, under = lines[i];
+    if (!std::isfinite(lines[i]) || (!isFree(over) && !isFree(under))) continue;
+    const bool isOver = isFree(over);
+    tops.push_back(isOver ? over : under);
+    figure_.add(textAt({plot_.x + theme_.gap / 2, isOver ? lines[i] - 2 : lines[i] + 2}, labels[i].text, theme_.small(), labels[i].color,
+                       AnchorX::Left, isOver ? AnchorY::Bottom : AnchorY::Top));
   }
 }
 

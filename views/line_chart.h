@@ -44,11 +44,16 @@ class LineChart {
 
   const Rect& plot() const { return plot_; }
   Point at(double x, double y) const;
-  /// Lines of the axes, ticks, labels. xLabel false: ticks of the x axis only, for charts that stand over one another.
-  void addAxes(bool xLabels = true);
+  /// Lines of the axes, ticks, labels; where the plot is low or narrow, only as many labels as stand apart. xLabels false: ticks of
+  /// the x axis only, for charts that stand over one another; hasTitle false: without the line that names the x axis.
+  void addAxes(bool xLabels = true, bool hasTitle = true);
+  /// Labels of horizontal marks at the left of the plot, each over its line, or under it where another one stands; those without
+  /// room are left out.
+  void addMarkLabels(std::vector<LineLabel> labels);
   /// Clipped to the plot. Points that can't be shown (not positive on a log axis, NaN) break the line.
   void addLine(const std::vector<Point>& values, Color color, double width, Pick pick = {});
-  /// At the right end of the plot, moved apart where they would overlap.
+  /// At the right end of the plot, moved apart where they would overlap. Where the plot is too low for all, those in the accent
+  /// colour stay.
   void addEndLabels(std::vector<LineLabel> labels);
   void addVertical(double x, Color color, const std::string& label, double labelRow = 0);
   void addHorizontal(double y, Color color, const std::string& label);

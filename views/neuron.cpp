@@ -15,6 +15,7 @@ namespace {
 enum Column : int64_t { kQuery, kKey, kProduct, kScore, kSoftmax, kShare, kColumns };
 constexpr const char* kTitles[kColumns] = {"q", "k", "q × k", "score", "softmax", "share"};
 constexpr size_t kPaperRows = 24;
+constexpr double kFewRows = 4;
 
 // Fixed decimals, and no minus before a zero.
 std::string signedNumber(double v, int decimals) { return fixedNumber(std::abs(v) < 0.5 * std::pow(10.0, -decimals) ? 0.0 : v, decimals); }
@@ -61,11 +62,14 @@ class NeuronDrawing {
 
   void layOut(const core::Selection& selection) {
     const double pad = frame_.isPaper ? 1 : 2 * theme_.gap, type = theme_.smallSize;
-    row_ = frame_.isPaper ? type * 1.5 : 20;
+    row_ = frame_.isPaper ? type * 1.5 : std::max(20.0, std::round(type * 1.4));
     formula_ = pad + type;
     bars_ = formula_ + 2.2 * type;                  // top of the query's bars
     top_ = bars_ + 3.2 * type + theme_.gap * 0.75;  // first row
     const double bottom = 1.8 * type + pad;
+    // Where few rows would be left the query's bars give way: its entries are the column below as well.
+    hasBars_ = frame_.size.height <= 0 || frame_.size.height - top_ - bottom >= kFewRows * row_;
+    if (!hasBars_) top_ = bars_ + theme_.gap * 0.5;
     const size_t fit =
         frame_.size.height > 0 ? static_cast<size_t>(std::max(1.0, (frame_.size.height - top_ - bottom) / row_)) : kPaperRows;
     rows_ = shownKeys(data_.keys, fit, hoverKey_ >= 0 ? hoverKey_ : selection.key);
@@ -128,14 +132,15 @@ class NeuronDrawing {
   void addTitles() {
     for (int c = 0; c < kColumns; ++c) {
       const Color ink = c == kQuery ? theme_.query : c == kKey ? theme_.key : c == kShare ? theme_.value : theme_.inkSecond;
-      const double base = c == kQuery ? bars_ - theme_.gap * 0.25 : top_ - theme_.gap * 0.75;
+      const double base = c == kQuery && hasBars_ ? bars_ - theme_.gap * 0.25 : top_ - theme_.gap * 0.75;
       std::string title = kTitles[c];
       if (c == kQuery) title += " of " + label(data_.query);
       const Font font{FontFace::Sans, theme_.smallSize, c == lit_ ? FontWeight::SemiBold : FontWeight::Regular};
       const bool isNumber = c >= kScore;
-      figure_.add(textAt({isNumber ? x_[c] + numberWidth_ : x_[c], base},
-                         elide(title, font, c == kQuery ? width_[kQuery] + width_[kKey] : width_[c] + theme_.gap, frame_.measure), font,
-                         ink, isNumber ? AnchorX::Right : AnchorX::Left, AnchorY::Bottom));
+      figure_.add(
+          textAt({isNumber ? x_[c] + numberWidth_ : x_[c], base},
+                 elide(title, font, c == kQuery && hasBars_ ? width_[kQuery] + width_[kKey] : width_[c] + theme_.gap, frame_.measure), font,
+                 ink, isNumber ? AnchorX::Right : AnchorX::Left, AnchorY::Bottom));
     }
   }
 
@@ -144,8 +149,8 @@ class NeuronDrawing {
     const core::ConstMatrixView q = data_.queryVector;
     const double top = largestEntry(q), height = 3.2 * theme_.smallSize, middle = bars_ + height / 2,
                  each = width_[kQuery] / static_cast<double>(q.cols);
-    figure_.add(segment({x_[kQuery], middle}, {x_[kQuery] + width_[kQuery], middle}, theme_.line));
-    for (int64_t i = 0; i < q.cols; ++i) {
+    if (hasBars_) figure_.add(segment({x_[kQuery], middle}, {x_[kQuery] + width_[kQuery], middle}, theme_.line));
+    for (int64_t i = 0; i < q.cols && hasBars_; ++i) {
       const double h = q(0, i) / top * height / 2;
       if (!std::isfinite(h)) continue;
       figure_.add(
@@ -261,6 +266,7 @@ class NeuronDrawing {
   ColorRamp ramp_;
   Figure figure_;
   std::vector<size_t> rows_;
+  bool hasBars_ = true;
   double row_ = 0, formula_ = 0, bars_ = 0, top_ = 0, labelWidth_ = 0, numberWidth_ = 0;
   double keyTop_ = 1, productTop_ = 1, scoreTop_ = 1;
   double x_[kColumns] = {}, width_[kColumns] = {};

@@ -13,8 +13,14 @@ namespace {
 
 bool isNormalised(const core::ViewOptions& options) { return numberIn(options, "normalised", 0) > 0; }
 
+/// Where a chart is low its x axis is not named: what the picture is of says it.
+bool hasAxisTitle(const Rect& area, const Theme& t) { return area.height >= 11 * t.smallSize; }
+
 Rect plotIn(const Rect& area, bool xLabels, const Theme& t) {
-  const double left = t.smallSize * 3.6, top = t.smallSize * 2, right = t.smallSize * 4.6, bottom = t.smallSize * (xLabels ? 3.4 : 0.8);
+  const double left = t.smallSize * 3.6, top = t.smallSize * 2, right = t.smallSize * 4.6,
+               bottom = t.smallSize * (!xLabels                ? 0.8
+                                       : hasAxisTitle(area, t) ? 3.4
+                                                               : 2.0);
   return {area.x + left, area.y + top, std::max(10.0, area.width - left - right), std::max(10.0, area.height - top - bottom)};
 }
 
@@ -152,6 +158,7 @@ void SpectraCharts::addMarks(Figure& figure, LineChart& chart, bool isEnergy) co
   const SpectrumLine* own = selected();
   if (own == nullptr) return;
   const Rect& plot = chart.plot();
+  std::vector<LineLabel> labels;
   double row = plot.y + t.smallSize * 0.9;
   for (const int which : {1, 2}) {
     const RankMark mark = rankMark(input.options, which, own->spectrum);
@@ -162,7 +169,7 @@ void SpectraCharts::addMarks(Figure& figure, LineChart& chart, bool isEnergy) co
       const double y = chart.at(1, std::max(mark.epsilon, kLeastEnergy)).y;
       figure.add(segment({plot.x, y}, {x, y}, line, frame.isPaper ? 0.5 : 1));
       figure.add(segment({x, y}, {x, plot.bottom()}, line, frame.isPaper ? 0.5 : 1));
-      figure.add(textAt({plot.x + t.gap / 2, y - 2}, mark.label(), t.small(), t.accent, AnchorX::Left, AnchorY::Bottom));
+      labels.push_back({std::max(mark.epsilon, kLeastEnergy), mark.label(), t.accent});
       if (!frame.isPaper)
         chart.addHorizontalGrip(std::max(mark.epsilon, kLeastEnergy), kEnergyGrip + which - 1, "Energy that a rank may leave out: drag");
     } else {
@@ -170,12 +177,15 @@ void SpectraCharts::addMarks(Figure& figure, LineChart& chart, bool isEnergy) co
       const double width = frame.measure.width(mark.label(), t.small());
       const bool isLeft = x - plot.x > plot.width / 2;
       const double left = isLeft ? plot.right() - t.gap * 0.75 - width - 2 : x + 2;
-      figure.add(RectItem{{left - 2, row - t.smallSize * 0.7, width + 4, t.smallSize * 1.4}, t.canvas.withAlpha(0.9), kTransparent, 0});
-      figure.add(textAt({left, row}, mark.label(), t.small(), t.accent, AnchorX::Left, AnchorY::Middle));
-      row += t.smallSize * 1.4;
+      if (row + t.smallSize * 1.4 < plot.bottom() && width + 4 < plot.width) {
+        figure.add(RectItem{{left - 2, row - t.smallSize * 0.7, width + 4, t.smallSize * 1.4}, t.canvas.withAlpha(0.9), kTransparent, 0});
+        figure.add(textAt({left, row}, mark.label(), t.small(), t.accent, AnchorX::Left, AnchorY::Middle));
+        row += t.smallSize * 1.4;
+      }
       if (!frame.isPaper) chart.addVerticalGrip(static_cast<double>(mark.rank), kRankGrip + which - 1, "Rank threshold: drag");
     }
   }
+  chart.addMarkLabels(std::move(labels));
 }
 
 void SpectraCharts::addValues(Figure& figure, const Rect& area, bool xLabels) const {
@@ -195,14 +205,14 @@ void SpectraCharts::addValues(Figure& figure, const Rect& area, bool xLabels) co
   const bool isLog = axis == "log" || (axis.empty() && input.options.scale == core::ColorScale::Log) || (isUnset && high > 30 * low);
   if (isLog) y = logAxis(std::max(low * 0.9, high * 1e-8), high * 1.1, label);
   LineChart chart(figure, plotIn(area, xLabels, frame.theme), {1, longest(), false, "index"}, y, frame.theme);
-  chart.addAxes(xLabels);
+  chart.addAxes(xLabels, hasAxisTitle(area, frame.theme));
   addLines(figure, chart, false);
 }
 
 void SpectraCharts::addEnergy(Figure& figure, const Rect& area) const {
   LineChart chart(figure, plotIn(area, true, frame.theme), {1, longest(), false, "rank"},
                   {kLeastEnergy, 1, true, "energy left out beyond the rank"}, frame.theme);
-  chart.addAxes();
+  chart.addAxes(true, hasAxisTitle(area, frame.theme));
   addLines(figure, chart, true);
 }
 
@@ -230,7 +240,7 @@ void addOffsetChart(Figure& figure, const ViewInput& input, const OffsetData& da
   const std::string name = isStable ? ", stable rank" : ", rank at 99 % energy";
   LineChart chart(figure, plotIn(area, xLabels, t), {0, last, false, "offset of the query after its key, tokens"},
                   {std::max(0.0, low - pad), high + pad, false, data.matrix + "(offset)" + name}, t);
-  chart.addAxes(xLabels);
+  chart.addAxes(xLabels, hasAxisTitle(area, t));
   const std::vector<Point>* own = nullptr;
   std::vector<LineLabel> labels;
   for (size_t i = 0; i < all.size(); ++i) {

@@ -245,7 +245,7 @@ class SpectraView : public View {
     const Theme& t = frame.theme;
     Figure figure = start(frame, "Spectra");
     const SpectraForm form = spectraForm(input);
-    const bool isBoth = form == SpectraForm::Both && (frame.size.height <= 0 || area.height > 260);
+    const bool isBoth = form == SpectraForm::Both && (frame.size.height <= 0 || area.height > 23.6 * t.smallSize);
     if (frame.size.height <= 0) {
       const double one = std::min(area.width * 0.55, 200.0);
       area.height = isBoth ? one * 1.75 : one;
@@ -256,8 +256,10 @@ class SpectraView : public View {
     if (form != SpectraForm::Energy) charts.addValues(figure, {area.x, area.y, area.width, upper}, !isBoth);
     if (isBoth) charts.addEnergy(figure, {area.x, area.y + upper, area.width, area.height - upper});
     if (form == SpectraForm::Energy) charts.addEnergy(figure, area);
-    figure.add(textAt({area.x + area.width, area.y + t.smallSize * 2 - t.gap}, data.isFolded ? "norms folded" : "norms not folded",
-                      t.small(), t.inkSecond, AnchorX::Right, AnchorY::Bottom));
+    const std::string fold = data.isFolded ? "norms folded" : "norms not folded";
+    if (frame.measure.width(fold + data.matrix + ", singular value / largest", t.small()) < area.width)
+      figure.add(
+          textAt({area.x + area.width, area.y + t.smallSize * 2 - t.gap}, fold, t.small(), t.inkSecond, AnchorX::Right, AnchorY::Bottom));
     figure.caption = "Singular values of " + data.matrix +
                      (isAcrossLayers(input) ? " of head " + std::to_string(input.selection.head) + " in every layer"
                                             : " of every head of layer " + std::to_string(input.selection.layer)) +

@@ -94,7 +94,7 @@ QVariant HeadTableModel::data(const QModelIndex& index, int role) const {
   switch (role) {
     case Qt::DisplayRole:
       if (index.column() == 0) return QStringLiteral("%1.%2").arg(head.layer).arg(head.head);
-      return score_.empty() ? QString() : QString::fromStdString(columnNumber(v));
+      return score_.empty() || !state_.scores() ? QString() : QString::fromStdString(columnNumber(v));
     case Qt::ToolTipRole:
       if (score_.empty()) return tr("Layer %1, head %2").arg(head.layer).arg(head.head);
       return tr("Layer %1, head %2: %3 %4\n%5")
@@ -209,7 +209,10 @@ HeadPanel::HeadPanel(AppState& state, QWidget* parent) : QWidget(parent), state_
     next.layer = model_->headAt(index.row()).layer, next.head = model_->headAt(index.row()).head, next.brushed.clear();
     state_.select(next);
   });
-  connect(&state, &AppState::modelChanged, model_, &HeadTableModel::rebuild);
+  connect(&state, &AppState::modelChanged, this, [this] {
+    model_->rebuild();
+    sortByWhatTells();
+  });
   connect(&state, &AppState::scoresChanged, this, [this] {
     model_->rebuild();
     sortByWhatTells();
@@ -245,7 +248,11 @@ void HeadPanel::show(const std::string& score, bool isAscending) {
 
 void HeadPanel::sortByWhatTells() {
   const auto scores = state_.scores();
-  if (!scores) return;
+  if (!scores) {
+    const auto& model = state_.opened().base;
+    if (!wanted_ && model && model != chosenFor_) show(model->spec().isCausal ? "previous" : "entropy", !model->spec().isCausal);
+    return;
+  }
   if (wanted_ && (wanted_->empty() || isOfKeys(*wanted_) || hasNumbers(*scores, *wanted_))) {
     show(*wanted_, isWantedAscending_);
     return;

@@ -9,9 +9,12 @@
 #include <QMimeData>
 #include <QScrollArea>
 #include <QScrollBar>
+#include <QTextBlock>
+#include <QTextLayout>
 #include <QToolButton>
 #include <QVBoxLayout>
 #include <algorithm>
+#include <cmath>
 
 #include "app/window/theme_style.h"
 #include "app/window/token_strip.h"
@@ -38,7 +41,11 @@ PromptEdit::PromptEdit(AppState& state, QWidget* parent) : QPlainTextEdit(parent
 void PromptEdit::fitLines() {
   // A plain text document's height is its count of lines as wrapped.
   const int lines = std::clamp(static_cast<int>(document()->size().height()), 1, kMostLines);
-  setFixedHeight(lines * fontMetrics().lineSpacing() + 6);
+  // Lines as they are laid out can be a little higher than the type says; a pixel too few and the last one would scroll.
+  const QTextBlock first = document()->firstBlock();
+  const int laidOut = first.layout() ? std::max(1, first.layout()->lineCount()) : 1;
+  const double line = std::max(static_cast<double>(fontMetrics().lineSpacing()), blockBoundingRect(first).height() / laidOut);
+  setFixedHeight(static_cast<int>(std::ceil(lines * line)) + 6);
 }
 
 void PromptEdit::resizeEvent(QResizeEvent* event) {

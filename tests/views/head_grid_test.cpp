@@ -63,6 +63,25 @@ TEST(HeadGridLayout, CellsKeepTheirSmallestSizeAndScroll) {
   EXPECT_LE(paper.cellAt(0, 31).right(), 243.78);
 }
 
+TEST_F(HeadGridPicture, AllHeadsAtAGlanceBeforeLargeCells) {
+  const HeadGridLayout close = layOutHeadGrid(12, 12, {}, {329, 267}, false);
+  EXPECT_EQ(close.layers, 12);
+  EXPECT_EQ(close.heads, 12);
+  EXPECT_EQ(close.cell, 15);
+  const HeadGridLayout part = layOutHeadGrid(32, 32, {}, {329, 267}, false);
+  EXPECT_LT(part.layers, 32);
+  EXPECT_EQ(part.cell, 28);
+  Figure figure;
+  figure.size = {329, 267};
+  const Theme theme = lightTheme();
+  const tests::FixedMeasure measure;
+  addHiddenNote(figure, close, 12, 12, {theme, measure, figure.size});
+  EXPECT_TRUE(figure.content.empty());
+  addHiddenNote(figure, part, 32, 32, {theme, measure, figure.size});
+  ASSERT_EQ(figure.content.size(), 1U);
+  EXPECT_EQ(std::get<TextItem>(figure.content[0].shape).text.rfind("layers 0 to 6 of 32", 0), 0U);
+}
+
 TEST(HeadOrder, IsByIndexWithoutScores) {
   const auto order = headOrder(2, 3, nullptr, "induction");
   EXPECT_EQ(order[1], (std::vector<int64_t>{0, 1, 2}));

@@ -187,6 +187,36 @@ TEST(LineChart, logAxesShowAtLeastTwoDecades) {
   }
 }
 
+TEST(LineChart, labelsOfALowChartStandApart) {
+  for (const double size : {11.0, 17.6}) {
+    for (double height = 4; height < 200; height += 7) {
+      Canvas canvas(false, {300, height + 80});
+      canvas.theme.smallSize = size;
+      LineChart chart(canvas.figure, {60, 40, 160, height}, {1, 32, false, "rank"}, {1e-6, 1, true, ""}, canvas.theme);
+      chart.addAxes();
+      chart.addMarkLabels({{0.01, "99 %: rank 30", canvas.theme.accent}, {0.001, "99.9 %: rank 32", canvas.theme.accent}});
+      chart.addEndLabels({{1e-5, "a", canvas.theme.ink}, {1e-4, "b", canvas.theme.accent}, {1e-3, "c", canvas.theme.ink}});
+      std::vector<Rect> boxes;
+      for (const Item& item : canvas.figure.content) {
+        const auto* text = std::get_if<TextItem>(&item.shape);
+        if (text == nullptr || text->text.empty()) continue;
+        const double w = kMeasure.width(text->text, text->font), h = size;
+        const double x = text->anchorX == AnchorX::Left    ? text->at.x
+                         : text->anchorX == AnchorX::Right ? text->at.x - w
+                                                           : text->at.x - w / 2;
+        const double y = text->anchorY == AnchorY::Top      ? text->at.y
+                         : text->anchorY == AnchorY::Bottom ? text->at.y - h
+                                                            : text->at.y - h / 2;
+        for (const Rect& other : boxes) {
+          const bool isApart = x >= other.right() || other.x >= x + w || y >= other.bottom() || other.y >= y + h;
+          EXPECT_TRUE(isApart) << text->text << " at a height of " << height;
+        }
+        boxes.push_back({x, y, w, h});
+      }
+    }
+  }
+}
+
 TEST(LineChart, labelsAtLineEndsKeepApart) {
   Canvas canvas(false, {300, 120});
   LineChart chart(canvas.figure, {40, 10, 200, 90}, {0, 1, false, ""}, {0, 1, false, ""}, canvas.theme);
