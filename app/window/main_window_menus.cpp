@@ -76,8 +76,11 @@ void MainWindow::buildMenus() {
                            .arg(QStringLiteral(HEADSCOPE_VERSION)));
   });
   QAction* stop = add(nullptr, "stop", tr("Stop what is being computed, or put a message away"), QKeySequence(Qt::Key_Escape),
-                      tr("Cancels every running job"), [this, &s] {
-                        if (!s.jobs().isIdle()) s.stopJobs();
+                      tr("Cancels every running job; in a text, leaves the text"), [this, &s] {
+                        // In a text it only leaves the text: what was just asked for there is wanted.
+                        const QWidget* focus = focusWidget();
+                        const bool isTyping = focus && (focus->inherits("QLineEdit") || focus->inherits("QPlainTextEdit"));
+                        if (!isTyping && !s.jobs().isIdle()) s.stopJobs();
                         notices_->dismissErrors();
                         leaveFocus();
                       });

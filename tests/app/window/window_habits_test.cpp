@@ -68,6 +68,26 @@ TEST_F(Habits, whatWasStoppedSaysSoAndGoesOn) {
   ASSERT_TRUE(settle());
 }
 
+TEST_F(Habits, escapeLeavesATextBeforeItStopsAnything) {
+  ASSERT_TRUE(settle());
+  std::atomic<bool> isDone{false};
+  const auto work = [&](core::Job& job) -> JobRunner::Delivery {
+    while (!isDone) job.checkpoint(), std::this_thread::yield();
+    return [] {};
+  };
+  for (QWidget* text : std::initializer_list<QWidget*>{window_->headPanel().filter(), window_->promptPanel().editor()}) {
+    text->setFocus();
+    state().jobs().submit("test", "Test", work, nullptr);
+    QTest::keyClick(text, Qt::Key_Escape);
+    EXPECT_TRUE(state().jobs().isActive("test"));
+    EXPECT_FALSE(text->hasFocus());
+    press(Qt::Key_Escape);
+    EXPECT_FALSE(state().jobs().isActive("test"));
+  }
+  state().resume();
+  ASSERT_TRUE(settle());
+}
+
 TEST_F(Habits, aStoppedPaneIsComputedAgain) {
   ASSERT_TRUE(settle());
   window_->command("view_complexity")->trigger();
