@@ -26,8 +26,10 @@
 
 namespace headscope::app {
 namespace {
-constexpr int kRoomForBothDocks = 1180;  // points of screen; with less the centre would be narrower than a map needs
-}
+constexpr int kRoomForBothDocks = 1000, kRoomForLeftDock = 680;  // points of window; with less the centre would be too narrow
+constexpr int kLowWindow = 520;                                  // points; under it the prompt takes one line
+constexpr QSize kSmallestWindow{360, 240};
+}  // namespace
 
 MainWindow::MainWindow(const StartOptions& options)
     : settings_(QStringLiteral("headscope"), QStringLiteral("headscope")),
@@ -37,6 +39,7 @@ MainWindow::MainWindow(const StartOptions& options)
   setWindowTitle(QStringLiteral("Headscope"));
   setObjectName("main");
   setAcceptDrops(true);
+  setMinimumSize(kSmallestWindow);
   setDockOptions(QMainWindow::AnimatedDocks);
   board_ = std::make_unique<PaneBoard>(
       *state_, *measure_, [this] { repaintCanvas(); }, [this](int pane) { exportPane(pane); });
@@ -113,7 +116,7 @@ void MainWindow::buildDocks() {
     made->setTitleBarWidget(new QWidget);  // the panels have headings of their own
     made->setFeatures(QDockWidget::DockWidgetClosable);
     made->setWidget(content);
-    content->setMinimumWidth(160);
+    content->setMinimumWidth(static_cast<int>(0.85 * width));  // with less, words of its rows would go
     addDockWidget(area, made);
     resizeDocks({made}, {static_cast<int>(width)}, Qt::Horizontal);
     return made;
@@ -133,6 +136,8 @@ void MainWindow::buildDocks() {
   leftDock_ = dock("leftDock", tr("Model and heads"), left, Qt::LeftDockWidgetArea, measures.leftDock);
   inspector_ = new Inspector(*state_);
   rightDock_ = dock("rightDock", tr("Inspector"), inspector_, Qt::RightDockWidgetArea, measures.rightDock);
+  sides_ = {{leftDock_, kRoomForLeftDock, static_cast<int>(measures.leftDock)},
+            {rightDock_, kRoomForBothDocks, static_cast<int>(measures.rightDock)}};
   status_ = new StatusStrip(*state_);
   statusBar()->setSizeGripEnabled(false);
   statusBar()->setContentsMargins(0, 0, 0, 0);
@@ -191,7 +196,6 @@ void MainWindow::setPresenting(bool isPresenting) {
 void MainWindow::restore() {
   const QRect room = screen()->availableGeometry();
   resize(QSize(1440, 900).boundedTo(room.size()));
-  if (room.width() < kRoomForBothDocks) rightDock_->hide();  // a small screen: the picture first; View shows it again
   if (settings_.contains("geometry")) restoreGeometry(settings_.value("geometry").toByteArray());
   if (settings_.contains("docks")) restoreState(settings_.value("docks").toByteArray());
   views::WorkspaceSplits splits;
@@ -201,11 +205,39 @@ void MainWindow::restore() {
   for (double* f : {&splits.column, &splits.leftRow, &splits.rightRow}) *f = std::clamp(*f, 0.05, 0.95);
   canvas_->setSplits(splits);
   state_->setPaneCount(settings_.value("panes", 4).toInt());
+  tuckDocks();
+}
+
+/// In a narrow window the sides give way to the picture, the right one first, and come back with the room. View shows them anyway.
+void MainWindow::tuckDocks() {
+  if (isPresenting_) return;
+  for (Tucked& side : sides_) {
+    const bool isNarrow = width() < side.room;
+    const bool isPutAway = side.dock->isHidden() && side.dock->testAttribute(Qt::WA_WState_ExplicitShowHide);
+    if (isNarrow && !side.wasNarrow && !isPutAway) {
+      side.width = side.dock->isVisible() ? side.dock->width() : side.standard;
+      side.dock->hide();
+    } else if (!isNarrow && side.width > 0) {
+      side.dock->show();
+      resizeDocks({side.dock}, {side.width}, Qt::Horizontal);
+      side.width = 0;
+    }
+    side.wasNarrow = isNarrow;
+  }
+}
+
+void MainWindow::resizeEvent(QResizeEvent* event) {
+  QMainWindow::resizeEvent(event);
+  tuckDocks();
+  promptPanel_->setLow(height() < kLowWindow);
 }
 
 void MainWindow::closeEvent(QCloseEvent* event) {
   setPresenting(false);
   settings_.setValue("geometry", saveGeometry());
+  for (const Tucked& side : sides_) {
+    if (side.width > 0) side.dock->show();  // hidden by the window's size, not by a person
+  }
   settings_.setValue("docks", saveState());
   settings_.setValue("panes", state_->paneCount());
   if (canvas_) {

@@ -4,6 +4,7 @@
 #include <QSettings>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "app/window/app_state.h"
 #include "app/window/canvas.h"
@@ -65,6 +66,7 @@ class MainWindow : public QMainWindow {
   void closeEvent(QCloseEvent* event) override;
   void dragEnterEvent(QDragEnterEvent* event) override;
   void dropEvent(QDropEvent* event) override;
+  void resizeEvent(QResizeEvent* event) override;
 
  private:
   void buildDocks();
@@ -80,6 +82,7 @@ class MainWindow : public QMainWindow {
   void remember(const QString& path);
   void openFile(const QString& path);
   void restore();
+  void tuckDocks();
   void replaceHeads(const std::string& heads);
   void replaceCanvas(const QString& reason);
   void repaintCanvas();
@@ -93,6 +96,14 @@ class MainWindow : public QMainWindow {
   Canvas* canvas_ = nullptr;
   QVBoxLayout* centre_ = nullptr;
   QDockWidget *leftDock_ = nullptr, *rightDock_ = nullptr;
+  /// A side that gives way while the window is narrow, and how wide it was.
+  struct Tucked {
+    QDockWidget* dock = nullptr;
+    int room = 0, standard = 0;  // width of the window under which it goes; its own, at first
+    int width = 0;               // what it had; 0: it did not give way
+    bool wasNarrow = false;
+  };
+  std::vector<Tucked> sides_;
   HeadPanel* headPanel_ = nullptr;
   PromptPanel* promptPanel_ = nullptr;
   Inspector* inspector_ = nullptr;

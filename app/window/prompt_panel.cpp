@@ -25,7 +25,7 @@ namespace {
 constexpr int kMostLines = 3, kMostTokenRows = 3;
 }
 
-PromptEdit::PromptEdit(AppState& state, QWidget* parent) : QPlainTextEdit(parent), state_(state) {
+PromptEdit::PromptEdit(AppState& state, QWidget* parent) : QPlainTextEdit(parent), state_(state), mostLines_(kMostLines) {
   setObjectName("promptEdit");
   setTabChangesFocus(true);
   setFrameShape(QFrame::NoFrame);
@@ -40,12 +40,17 @@ PromptEdit::PromptEdit(AppState& state, QWidget* parent) : QPlainTextEdit(parent
 
 void PromptEdit::fitLines() {
   // A plain text document's height is its count of lines as wrapped.
-  const int lines = std::clamp(static_cast<int>(document()->size().height()), 1, kMostLines);
+  const int lines = std::clamp(static_cast<int>(document()->size().height()), 1, mostLines_);
   // Lines as they are laid out can be a little higher than the type says; a pixel too few and the last one would scroll.
   const QTextBlock first = document()->firstBlock();
   const int laidOut = first.layout() ? std::max(1, first.layout()->lineCount()) : 1;
   const double line = std::max(static_cast<double>(fontMetrics().lineSpacing()), blockBoundingRect(first).height() / laidOut);
   setFixedHeight(static_cast<int>(std::ceil(lines * line)) + 6);
+}
+
+void PromptEdit::setMostLines(int lines) {
+  mostLines_ = lines;
+  fitLines();
 }
 
 void PromptEdit::resizeEvent(QResizeEvent* event) {
@@ -233,11 +238,18 @@ void PromptPanel::showCount() {
   count_->setToolTip(tip);
 }
 
+void PromptPanel::setLow(bool isLow) {
+  if (isLow == isLow_) return;
+  isLow_ = isLow;
+  for (PromptEdit* text : {editor_, pair_}) text->setMostLines(isLow ? 1 : kMostLines);
+  fitStrip();
+}
+
 void PromptPanel::fitStrip() {
   const int width = scroll_->viewport()->width();
   strip_->resize(width, strip_->height());
   strip_->resize(width, strip_->heightForWidth(width));
-  const int rows = std::clamp(strip_->heightForWidth(width) / strip_->rowHeight(), 2, kMostTokenRows);
+  const int rows = std::clamp(strip_->heightForWidth(width) / strip_->rowHeight(), isLow_ ? 1 : 2, isLow_ ? 1 : kMostTokenRows);
   scroll_->setFixedHeight(rows * strip_->rowHeight() + 2);
 }
 

@@ -20,6 +20,7 @@ class PromptEdit : public QPlainTextEdit {
   Q_OBJECT
  public:
   explicit PromptEdit(AppState& state, QWidget* parent = nullptr);
+  void setMostLines(int lines);
 
  protected:
   void resizeEvent(QResizeEvent* event) override;
@@ -29,6 +30,7 @@ class PromptEdit : public QPlainTextEdit {
  private:
   void fitLines();
   AppState& state_;
+  int mostLines_;
 };
 
 class PromptPanel : public QWidget {
@@ -40,6 +42,8 @@ class PromptPanel : public QWidget {
   QToolButton* chatButton() { return chat_; }
   QToolButton* imageButton() { return image_; }
   TokenStrip* strip() { return strip_; }
+  /// One line of text and one of tokens, in a window with little height.
+  void setLow(bool isLow);
 
  Q_SIGNALS:
   void imageWanted();
@@ -61,7 +65,7 @@ class PromptPanel : public QWidget {
   QToolButton *chat_, *image_;
   TokenStrip* strip_;
   QScrollArea* scroll_;
-  bool isFollowing_ = false;
+  bool isFollowing_ = false, isLow_ = false;
 };
 
 }  // namespace headscope::app

@@ -11,7 +11,8 @@
 namespace headscope::views {
 namespace {
 
-constexpr double kSmallestPane = 60;  // points; splits stop there
+constexpr double kSmallestPane = 60;     // points; splits stop there
+constexpr Size kRoomForPanes{440, 300};  // with less only the one in focus is shown
 
 /// What a click on a pick selects when the view itself has no say.
 bool applyPick(const Pick& pick, core::Selection& selection) {
@@ -84,8 +85,11 @@ void Workspace::draw(WorkspaceHost& host, Size size) {
   pointedPane_ = hoveredPane_;
   hoveredPane_ = -1;
   const double w = size.width, h = size.height;
+  const bool hasRoom = w >= kRoomForPanes.width && h >= kRoomForPanes.height;
   const int count = host.paneCount();
-  if (host.maximised() >= 0 && host.maximised() < count) {
+  if (count > 1 && !hasRoom && host.maximised() < 0) {
+    drawPane(host, std::min(host.focused(), count - 1), {0, 0, w, h});  // several would show nothing but their headers
+  } else if (host.maximised() >= 0 && host.maximised() < count) {
     drawPane(host, host.maximised(), {0, 0, w, h});
   } else if (count == 1) {
     drawPane(host, 0, {0, 0, w, h});

@@ -68,6 +68,30 @@ TEST_F(Habits, whatWasStoppedSaysSoAndGoesOn) {
   ASSERT_TRUE(settle());
 }
 
+TEST_F(Habits, theSidesGiveWayInANarrowWindowAndComeBack) {
+  ASSERT_TRUE(settle());
+  const int left = window_->headPanel().width(), right = window_->inspector().width();
+  const auto areVisible = [&] { return std::pair(window_->headPanel().isVisible(), window_->inspector().isVisible()); };
+  window_->resize(900, 700);
+  ASSERT_TRUE(waitFor([&] { return areVisible() == std::pair(true, false); }));
+  window_->resize(500, 400);
+  ASSERT_TRUE(waitFor([&] { return areVisible() == std::pair(false, false); }));
+  EXPECT_TRUE(waitFor([&] { return window_->promptPanel().height() < 80; }))
+      << window_->promptPanel().height() << ": one line of text and one of tokens";
+  frame();
+  EXPECT_GT(window_->canvas()->workspace()->figureRect(1).width, 400) << "the pane in focus alone";
+  window_->resize(1440, 900);
+  ASSERT_TRUE(waitFor([&] { return areVisible() == std::pair(true, true); }));
+  ASSERT_TRUE(waitFor([&] { return window_->headPanel().width() == left && window_->inspector().width() == right; }))
+      << window_->headPanel().width() << ' ' << window_->inspector().width();
+  // Put away by a person, a side stays away.
+  window_->inspector().parentWidget()->hide();
+  window_->resize(900, 700);
+  window_->resize(1440, 900);
+  ASSERT_TRUE(waitFor([&] { return window_->canvas()->width() > 1000; }));
+  EXPECT_FALSE(window_->inspector().isVisible());
+}
+
 TEST_F(Habits, escapeLeavesATextBeforeItStopsAnything) {
   ASSERT_TRUE(settle());
   std::atomic<bool> isDone{false};
