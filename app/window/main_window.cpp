@@ -116,7 +116,7 @@ void MainWindow::buildDocks() {
     made->setTitleBarWidget(new QWidget);  // the panels have headings of their own
     made->setFeatures(QDockWidget::DockWidgetClosable);
     made->setWidget(content);
-    content->setMinimumWidth(static_cast<int>(0.85 * width));  // with less, words of its rows would go
+    content->setMinimumWidth(static_cast<int>(width));  // with less, words of its rows would go
     addDockWidget(area, made);
     resizeDocks({made}, {static_cast<int>(width)}, Qt::Horizontal);
     return made;
