@@ -2,7 +2,9 @@
 
 #include <cassert>
 #include <cstring>
+#include <memory>
 #include <new>
+#include <utility>
 
 #include "core/backend/cpu/attention_kernels.h"
 #include "core/backend/cpu/kernels.h"
@@ -14,14 +16,23 @@ namespace {
 
 class HostStorage : public Storage {
  public:
-  HostStorage(int64_t rows, int64_t cols) : matrix(rows, cols) {}
-  Matrix matrix;
+  HostStorage(std::shared_ptr<cpu::HostMemory> memory, int64_t rows, int64_t cols)
+      : memory_(std::move(memory)), bytes_(static_cast<size_t>(rows * cols) * sizeof(float)), data_(memory_->take(bytes_)) {}
+  ~HostStorage() override { memory_->give(data_, bytes_); }
+  HostStorage(const HostStorage&) = delete;
+  HostStorage& operator=(const HostStorage&) = delete;
+  float* data() { return data_; }
+
+ private:
+  std::shared_ptr<cpu::HostMemory> memory_;
+  size_t bytes_;
+  float* data_;  // [rows, cols]
 };
 
 MatrixView viewOf(const Tensor& tensor) {
   if (tensor.storage == nullptr) return {nullptr, tensor.rows, tensor.cols, tensor.stride};
   assert(dynamic_cast<HostStorage*>(tensor.storage.get()) != nullptr);
-  return {static_cast<HostStorage&>(*tensor.storage).matrix.data() + tensor.offset, tensor.rows, tensor.cols, tensor.stride};
+  return {static_cast<HostStorage&>(*tensor.storage).data() + tensor.offset, tensor.rows, tensor.cols, tensor.stride};
 }
 
 cpu::LayerView viewOf(const AttentionInput& input) { return {viewOf(input.query), viewOf(input.key), viewOf(input.value), input.rule}; }
@@ -40,7 +51,7 @@ std::string CpuBackend::device() const {
 
 Tensor CpuBackend::allocate(int64_t rows, int64_t cols) {
   try {
-    return {std::make_shared<HostStorage>(rows, cols), 0, rows, cols, cols};
+    return {std::make_shared<HostStorage>(memory_, rows, cols), 0, rows, cols, cols};
   } catch (const std::bad_alloc&) {
     throw Error("no memory for " + std::to_string(rows) + " x " + std::to_string(cols) + " numbers", "",
                 "use a shorter prompt or fewer layers");

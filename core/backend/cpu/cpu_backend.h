@@ -1,7 +1,10 @@
 #pragma once
 // CpuBackend: the reference implementation of Backend: BLAS for products, vector code for the rest, threads over tiles, heads
 // and rows (core/base/parallel.h). Tensors lie in host memory, so hostData() is theirs and nothing is copied to be read.
+#include <memory>
+
 #include "core/backend/backend.h"
+#include "core/backend/cpu/host_memory.h"
 
 namespace headscope::core {
 
@@ -46,6 +49,9 @@ class CpuBackend : public Backend {
   std::vector<double> wholeSpectrum(ConstMatrixView rows, const Job& job) override;
   void addPairSums(const PairStrip& a, const PairStrip& b, const PairPlan& plan, std::span<double> sums, const Job& job) override;
   MaskedRows maskedAttention(const MaskedHead& head, const RangeList& seen, MatrixView out, const Job& job) override;
+
+ private:
+  std::shared_ptr<cpu::HostMemory> memory_ = std::make_shared<cpu::HostMemory>();  // shared with the tensors in it
 };
 
 }  // namespace headscope::core
