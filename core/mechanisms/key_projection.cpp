@@ -1,17 +1,36 @@
 #include "core/mechanisms/key_projection.h"
 
-#include "core/mechanisms/vector_math.h"
+#include <algorithm>
+#include <cmath>
+#include <vector>
 
-#include <Eigen/Eigenvalues>
+#include "core/weights/dense.h"
 
 namespace headscope::core {
 namespace {
 
-Matrix projected(ConstMatrixView rows, const Eigen::VectorXd& mean, const Eigen::MatrixXd& axes) {
-  Matrix out(rows.rows, 2);
+std::vector<double> meanRow(ConstMatrixView rows) {
+  std::vector<double> mean(static_cast<size_t>(rows.cols), 0.0);
   for (int64_t r = 0; r < rows.rows; ++r) {
-    const Eigen::VectorXd x = Eigen::Map<const Eigen::VectorXf>(rows.row(r), rows.cols).cast<double>() - mean;
-    for (int64_t a = 0; a < 2; ++a) out(r, a) = a < axes.cols() ? static_cast<float>(axes.col(a).dot(x)) : 0.0f;
+    for (int64_t c = 0; c < rows.cols; ++c) mean[static_cast<size_t>(c)] += rows(r, c) / static_cast<double>(rows.rows);
+  }
+  return mean;
+}
+
+DoubleMatrix centred(ConstMatrixView rows, const std::vector<double>& mean) {
+  DoubleMatrix out = DoubleMatrix::from(rows);
+  for (int64_t r = 0; r < out.rows; ++r) {
+    for (int64_t c = 0; c < out.cols; ++c) out(r, c) -= mean[static_cast<size_t>(c)];
+  }
+  return out;
+}
+
+/// [rows, 2]; 0 along an axis that there is not.
+Matrix projected(ConstMatrixView rows, const std::vector<double>& mean, const DoubleMatrix& axes) {
+  const DoubleMatrix along = multiplyTransposed(centred(rows, mean), axes);
+  Matrix out = Matrix::zeros(rows.rows, 2);
+  for (int64_t r = 0; r < rows.rows; ++r) {
+    for (int64_t a = 0; a < along.cols; ++a) out(r, a) = static_cast<float>(along(r, a));
   }
   return out;
 }
@@ -19,25 +38,19 @@ Matrix projected(ConstMatrixView rows, const Eigen::VectorXd& mean, const Eigen:
 }  // namespace
 
 KeyProjection projectKeys(ConstMatrixView keys, ConstMatrixView centres) {
-  const int64_t k = keys.cols;
-  Eigen::VectorXd mean = Eigen::VectorXd::Zero(k);
-  for (int64_t r = 0; r < keys.rows; ++r)
-    mean += Eigen::Map<const Eigen::VectorXf>(keys.row(r), k).cast<double>() / static_cast<double>(keys.rows);
-  Eigen::MatrixXd covariance = Eigen::MatrixXd::Zero(k, k);
-  for (int64_t r = 0; r < keys.rows; ++r) {
-    const Eigen::VectorXd x = Eigen::Map<const Eigen::VectorXf>(keys.row(r), k).cast<double>() - mean;
-    covariance.noalias() += x * x.transpose();
-  }
-  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(covariance);  // ascending
-  Eigen::MatrixXd axes(k, std::min<int64_t>(2, k));
+  const std::vector<double> mean = meanRow(keys);
+  const DoubleMatrix spread = centred(keys, mean), covariance = transposedMultiply(spread, spread);
+  DoubleMatrix vectors;
+  const std::vector<double> values = symmetricEigen(covariance, vectors);
+  DoubleMatrix axes(std::min<int64_t>(2, keys.cols), keys.cols);
   KeyProjection out;
-  for (int64_t a = 0; a < axes.cols(); ++a) {
-    axes.col(a) = solver.eigenvectors().col(k - 1 - a);
-    Eigen::Index largest = 0;
-    axes.col(a).cwiseAbs().maxCoeff(&largest);
-    if (axes(largest, a) < 0) axes.col(a) *= -1.0;
-    const double all = covariance.trace();
-    out.explained[a] = all > 0 ? solver.eigenvalues()[k - 1 - a] / all : 0;
+  double all = 0;
+  for (int64_t i = 0; i < keys.cols; ++i) all += covariance(i, i);
+  for (int64_t a = 0; a < axes.rows; ++a) {
+    const double* from = vectors.row(a);
+    const double* largest = std::max_element(from, from + keys.cols, [](double x, double y) { return std::abs(x) < std::abs(y); });
+    for (int64_t c = 0; c < keys.cols; ++c) axes(a, c) = *largest < 0 ? -from[c] : from[c];
+    out.explained[a] = all > 0 ? values[static_cast<size_t>(a)] / all : 0;
   }
   out.keys = projected(keys, mean, axes);
   out.centres = projected(centres, mean, axes);

@@ -1,12 +1,7 @@
 #include "core/mechanisms/linformer.h"
 
-#include "core/mechanisms/vector_math.h"
-
 #include <cmath>
 #include <mutex>
-
-#include <Eigen/QR>
-#include <Eigen/SVD>
 
 #include "core/mechanisms/kinds.h"
 #include "core/mechanisms/products.h"
@@ -14,12 +9,12 @@
 #include "core/mechanisms/random_features.h"
 #include "core/mechanisms/segments.h"
 #include "core/mechanisms/softmax_run.h"
+#include "core/weights/dense.h"
 
 namespace headscope::core {
 namespace {
 
 constexpr int64_t kRows = 64;
-using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 
 /// softmax(Q Kp^T) Vp with p projected keys and values; the map is softmax(Q Kp^T) F.
 class ProjectedRun : public HeadRun {
@@ -206,16 +201,10 @@ Matrix leadingRowSpace(const HeadInput& input, int64_t p, uint64_t seed, Job& jo
   const SoftmaxHead head = SoftmaxHead::of(input, std::make_shared<PatternMask>(Visibility(input), nullptr));
   Work work;
   Matrix rows(kRows, n), basis = gaussianRows(n, width, seed), left(n, width);
-  Eigen::Map<RowMajor> leftMap(left.data(), n, width), basisMap(basis.data(), n, width);
-  const auto orthonormalise = [&](Eigen::Map<RowMajor>& m) {
-    Eigen::HouseholderQR<RowMajor> qr(m);
-    m = qr.householderQ() * RowMajor::Identity(n, width);
-  };
   double captured = -1;
   for (int step = 0; step < 60; ++step) {
-    orthonormalise(basisMap);
+    basis = thinQr(DoubleMatrix::from(basis).transposed()).basis.transposed().toFloat();
     Matrix next = Matrix::zeros(n, width);  // A^T A basis, a block of rows of A at a time
-    double energy = 0;
     for (int64_t first = 0; first < n; first += kRows) {
       job.checkpoint();
       const int64_t count = std::min(kRows, n - first);
@@ -224,16 +213,18 @@ Matrix leadingRowSpace(const HeadInput& input, int64_t p, uint64_t seed, Job& jo
       product(block, basis, part, 1.0f, 0.0f, work);
       transposedProduct(block, part, next.view(), 1.0f, 1.0f, work);
     }
-    const Eigen::BDCSVD<Eigen::MatrixXf> svd(leftMap, Eigen::ComputeThinU);
-    energy = svd.singularValues().head(std::min(p, width)).cast<double>().squaredNorm();
+    const SmallSvd svd = smallSvd(DoubleMatrix::from(left));
+    double energy = 0;
+    for (int64_t i = 0; i < std::min(p, width); ++i) energy += svd.sigma[static_cast<size_t>(i)] * svd.sigma[static_cast<size_t>(i)];
     if (width == n || (captured > 0 && energy - captured < 1e-7 * energy) || step == 59) {
       Matrix out(n, std::min(p, width));
-      Eigen::Map<RowMajor>(out.data(), n, out.cols()) = svd.matrixU().leftCols(out.cols());
+      for (int64_t r = 0; r < n; ++r) {
+        for (int64_t c = 0; c < out.cols(); ++c) out(r, c) = static_cast<float>(svd.left(c, r));
+      }
       return out;
     }
     captured = energy;
     basis = std::move(next);
-    new (&basisMap) Eigen::Map<RowMajor>(basis.data(), n, width);
   }
   return {};
 }

@@ -1,16 +1,16 @@
 // Nystrom attention (Xiong 2021) on one head: landmarks are means of segments of real tokens; the start of the pseudo-inverse
 // is taken on this head alone. Queries and keys both carry the square root of the model's scale. Not causal.
-#include "core/mechanisms/vector_math.h"
-
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <mutex>
-
-#include <Eigen/SVD>
+#include <vector>
 
 #include "core/mechanisms/kinds.h"
 #include "core/mechanisms/products.h"
 #include "core/mechanisms/segments.h"
 #include "core/mechanisms/softmax_run.h"
+#include "core/weights/dense.h"
 
 namespace headscope::core {
 namespace {
@@ -18,22 +18,46 @@ namespace {
 constexpr int64_t kRows = 64;
 constexpr int kSteps = 6;
 
-Eigen::MatrixXd iterativeInverse(const Eigen::MatrixXd& a) {
-  const Eigen::MatrixXd identity = Eigen::MatrixXd::Identity(a.rows(), a.cols());
-  Eigen::MatrixXd z = a.transpose() / (a.cwiseAbs().colwise().sum().maxCoeff() * a.cwiseAbs().rowwise().sum().maxCoeff());
+/// a I - b
+DoubleMatrix identityLess(double a, const DoubleMatrix& b) {
+  DoubleMatrix out(b.rows, b.cols);
+  for (size_t i = 0; i < b.values.size(); ++i) out.values[i] = -b.values[i];
+  for (int64_t i = 0; i < b.rows; ++i) out(i, i) += a;
+  return out;
+}
+
+DoubleMatrix scaled(DoubleMatrix a, double factor) {
+  for (double& v : a.values) v *= factor;
+  return a;
+}
+
+DoubleMatrix iterativeInverse(const DoubleMatrix& a) {
+  std::vector<double> rows(static_cast<size_t>(a.rows), 0.0), cols(static_cast<size_t>(a.cols), 0.0);
+  for (int64_t r = 0; r < a.rows; ++r) {
+    for (int64_t c = 0; c < a.cols; ++c) {
+      rows[static_cast<size_t>(r)] += std::abs(a(r, c));
+      cols[static_cast<size_t>(c)] += std::abs(a(r, c));
+    }
+  }
+  DoubleMatrix z = scaled(a.transposed(), 1.0 / (*std::ranges::max_element(rows) * *std::ranges::max_element(cols)));
   for (int step = 0; step < kSteps; ++step) {
-    const Eigen::MatrixXd az = a * z;
-    z = 0.25 * z * (13.0 * identity - az * (15.0 * identity - az * (7.0 * identity - az)));
+    const DoubleMatrix az = multiply(a, z);
+    z = scaled(multiply(z, identityLess(13.0, multiply(az, identityLess(15.0, multiply(az, identityLess(7.0, az)))))), 0.25);
   }
   return z;
 }
 
-Eigen::MatrixXd exactInverse(const Eigen::MatrixXd& a) {
-  const Eigen::BDCSVD<Eigen::MatrixXd> svd(a, Eigen::ComputeThinU | Eigen::ComputeThinV);
-  const Eigen::VectorXd s = svd.singularValues();
-  const double cut = s.size() > 0 ? s[0] * 1e-10 : 0;  // below: null space of the float32 landmarks
-  const Eigen::VectorXd inverse = (s.array() > cut).select(s.array().inverse(), 0.0);
-  return svd.matrixV() * inverse.asDiagonal() * svd.matrixU().transpose();
+DoubleMatrix exactInverse(const DoubleMatrix& a) {
+  if (!std::ranges::all_of(a.values, [](double v) { return std::isfinite(v); })) {
+    return scaled(a, std::numeric_limits<double>::quiet_NaN());
+  }
+  SmallSvd svd = smallSvd(a);
+  const double cut = svd.sigma.empty() ? 0 : svd.sigma[0] * 1e-10;  // below: null space of the float32 landmarks
+  for (int64_t i = 0; i < svd.right.rows; ++i) {
+    const double s = svd.sigma[static_cast<size_t>(i)], inverse = s > cut ? 1.0 / s : 0.0;
+    for (int64_t c = 0; c < svd.right.cols; ++c) svd.right(i, c) *= inverse;
+  }
+  return transposedMultiply(svd.right, svd.left);
 }
 
 class NystromRun : public HeadRun {
@@ -54,12 +78,8 @@ class NystromRun : public HeadRun {
     Matrix core(m, m);  // softmax(Qt Kt^T)
     productByTransposed(landmarkQuery_, landmarkKey_, core.view(), scale_, 0.0f, bound_);
     softmaxInPlace(core.view(), bound_);
-    const Eigen::Map<Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>> view(core.data(), m, m);
-    const Eigen::MatrixXd inverse = isExact ? exactInverse(view.cast<double>()) : iterativeInverse(view.cast<double>());
-    inverse_ = Matrix(m, m);
-    for (int64_t r = 0; r < m; ++r) {
-      for (int64_t c = 0; c < m; ++c) inverse_(r, c) = static_cast<float>(inverse(r, c));
-    }
+    const DoubleMatrix wide = DoubleMatrix::from(core);
+    inverse_ = (isExact ? exactInverse(wide) : iterativeInverse(wide)).toFloat();
     const double cube = std::pow(static_cast<double>(m), 3);
     bound_.operations += isExact ? 22.0 * cube : kSteps * 8.0 * cube;  // four products a step; the SVD's usual count
     bound_.operations += static_cast<double>(2 * input.count() * input.query.cols);
