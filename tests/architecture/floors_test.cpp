@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/folders.h"
+
 namespace fs = std::filesystem;
 
 namespace {
@@ -21,7 +23,7 @@ struct Include {
 std::vector<Include> includesOf(const std::string& floor) {
   static const std::regex pattern(R"re(^\s*#\s*include\s*(["<])([^">]+)[">])re");
   std::vector<Include> found;
-  const fs::path root = HEADSCOPE_SOURCE_FOLDER;
+  const fs::path root = headscope::tests::sourceFolder();
   for (const auto& entry : fs::recursive_directory_iterator(root / floor)) {
     const std::string extension = entry.path().extension();
     if (!std::set<std::string>{".h", ".hpp", ".cpp", ".cu", ".cuh"}.count(extension)) continue;

@@ -9,11 +9,13 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/folders.h"
+
 namespace fs = std::filesystem;
 
 namespace {
 
-const fs::path kRoot = HEADSCOPE_SOURCE_FOLDER;
+const fs::path kRoot = headscope::tests::sourceFolder();
 
 std::vector<fs::path> sourcesBelow(const std::vector<std::string>& folders) {
   std::vector<fs::path> found;

@@ -1,4 +1,5 @@
 #include "tests/support/golden.h"
+#include "tests/support/folders.h"
 
 #include <cstdlib>
 
@@ -6,7 +7,7 @@ namespace headscope::tests {
 
 std::filesystem::path goldenFolder() {
   const char* set = std::getenv("HEADSCOPE_GOLDEN");
-  return set != nullptr ? std::filesystem::path(set) : std::filesystem::path(HEADSCOPE_GOLDEN_FOLDER);
+  return set != nullptr ? std::filesystem::path(set) : configuredGoldenFolder();
 }
 
 bool hasGolden() { return std::filesystem::is_directory(goldenFolder() / "models"); }

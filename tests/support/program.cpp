@@ -1,4 +1,5 @@
 #include "tests/support/program.h"
+#include "tests/support/folders.h"
 
 #include <fcntl.h>
 #include <spawn.h>
@@ -25,8 +26,7 @@ TemporaryFolder::~TemporaryFolder() {
 
 ProgramResult runProgram(const std::vector<std::string>& arguments, const std::string& copy) {
   const TemporaryFolder folder;
-  const std::string program = copy.empty() ? std::string(HEADSCOPE_BUILD_FOLDER) + "/headscope" : copy, out = folder / "out",
-                    err = folder / "err";
+  const std::string program = copy.empty() ? (buildFolder() / "headscope").string() : copy, out = folder / "out", err = folder / "err";
   std::vector<char*> argv{const_cast<char*>(program.c_str())};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);

@@ -8,6 +8,7 @@
 
 #include "core/attention/forward.h"
 #include "core/backend/backend.h"
+#include "tests/support/folders.h"
 #include "tests/views/support.h"
 #include "views/view.h"
 
@@ -18,7 +19,7 @@ using namespace views;
 
 ViewInput bundledInput() {
   ViewInput input;
-  input.model = core::Model::open(std::string(HEADSCOPE_SOURCE_FOLDER) + "/assets/tales");
+  input.model = core::Model::open(tests::sourceFolder() / "assets/tales");
   core::Prompt prompt;
   for (int i = 0; i < 40; ++i) {
     core::Token token;

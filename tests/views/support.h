@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/tensor/matrix.h"
+#include "tests/support/folders.h"
 #include "tests/support/golden.h"
 #include "views/attention_map.h"
 #include "views/figure/figure.h"
@@ -57,7 +58,7 @@ inline std::shared_ptr<views::AttentionMapData> attentionFrom(const std::string&
 
 /// Compares with tests/views/golden/NAME.txt; a mismatch writes NAME.txt.actual beside it; UPDATE_GOLDEN=1 accepts.
 inline void expectGolden(const std::string& name, const std::string& actual) {
-  const std::string path = std::string(HEADSCOPE_SOURCE_FOLDER) + "/tests/views/golden/" + name + ".txt";
+  const std::string path = (tests::sourceFolder() / "tests/views/golden" / (name + ".txt")).string();
   std::ifstream in(path, std::ios::binary);
   const std::string expected{std::istreambuf_iterator<char>(in), {}};
   if (actual == expected) return;

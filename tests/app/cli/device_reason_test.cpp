@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "tests/support/folders.h"
 #include "tests/support/program.h"
 
 namespace fs = std::filesystem;
@@ -16,9 +17,8 @@ namespace {
 class Beside {
  public:
   explicit Beside(const std::string& plugin) : program_(folder_ / "headscope") {
-    fs::copy_file(fs::path(HEADSCOPE_BUILD_FOLDER) / "headscope", program_);
-    if (!plugin.empty())
-      fs::copy_file(fs::path(HEADSCOPE_BUILD_FOLDER) / "made_up" / ("made_up_" + plugin + ".so"), folder_ / "headscope_cuda.so");
+    fs::copy_file(buildFolder() / "headscope", program_);
+    if (!plugin.empty()) fs::copy_file(buildFolder() / "made_up" / ("made_up_" + plugin + ".so"), folder_ / "headscope_cuda.so");
     ::setenv("XDG_CACHE_HOME", folder_.path().c_str(), 1);
   }
   ~Beside() { ::unsetenv("XDG_CACHE_HOME"), ::unsetenv("HEADSCOPE_TEST_REASON"), ::unsetenv("HEADSCOPE_TEST_FAULT"); }

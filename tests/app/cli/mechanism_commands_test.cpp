@@ -10,6 +10,8 @@
 #include <set>
 #include <string>
 
+#include "tests/support/folders.h"
+
 namespace headscope::app {
 namespace {
 namespace fs = std::filesystem;
@@ -26,7 +28,7 @@ class MechanismCommands : public ::testing::Test {
   void TearDown() override { fs::remove_all(folder); }
 
   int run(const std::string& arguments) {
-    const std::string program = std::string(HEADSCOPE_BUILD_FOLDER) + "/headscope";
+    const std::string program = (tests::buildFolder() / "headscope").string();
     const std::string command =
         "cd '" + folder.string() + "' && env -u DISPLAY -u WAYLAND_DISPLAY '" + program + "' " + arguments + " >out.txt 2>err.txt";
     const int status = std::system(command.c_str());

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "app/sinks/figure_session.h"
+#include "tests/support/folders.h"
 #include "tests/support/golden.h"
 #include "tests/support/program.h"
 
@@ -23,7 +24,7 @@ class Render : public ::testing::Test {
  protected:
   /// Runs `headscope render ARGUMENTS` in the folder; the exit code. What it writes is in `errors`.
   int render(const std::string& arguments) {
-    const std::string program = std::string(HEADSCOPE_BUILD_FOLDER) + "/headscope";
+    const std::string program = (tests::buildFolder() / "headscope").string();
     const std::string command = "cd '" + folder.string() + "' && env -u DISPLAY -u WAYLAND_DISPLAY -u QT_QPA_PLATFORM '" + program +
                                 "' render " + arguments + " >out.txt 2>err.txt";
     const int status = std::system(command.c_str());
@@ -119,7 +120,7 @@ TEST_F(Render, FaultsAreOneLineThatSaysWhatAndWhere) {
 
 TEST_F(Render, WithoutADisplayTheFirstSessionIsWritten) {
   const std::string command = "cd '" + folder.string() + "' && env -u DISPLAY -u WAYLAND_DISPLAY -u QT_QPA_PLATFORM '" +
-                              HEADSCOPE_BUILD_FOLDER + "/headscope' >out.txt 2>err.txt";
+                              (tests::buildFolder() / "headscope").string() + "' >out.txt 2>err.txt";
   ASSERT_EQ(std::system(command.c_str()), 0) << contents(folder / "err.txt");
   const std::string said = contents(folder / "out.txt");
   for (const char* part : {"no display", "induction", "previous", ".svg", ".png"}) EXPECT_NE(said.find(part), std::string::npos) << part;

@@ -4,14 +4,15 @@
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
+#include "tests/support/folders.h"
 #include "tests/support/program.h"
 
 namespace headscope::app {
 
 TEST(WindowBench, withoutADisplayItSaysSo) {
   const tests::TemporaryFolder folder;
-  const std::string command = "env -u DISPLAY -u WAYLAND_DISPLAY -u QT_QPA_PLATFORM '" + std::string(HEADSCOPE_BUILD_FOLDER) +
-                              "/headscope' bench window --quiet >'" + (folder / "out.jsonl") + "'";
+  const std::string command = "env -u DISPLAY -u WAYLAND_DISPLAY -u QT_QPA_PLATFORM '" + (tests::buildFolder() / "headscope").string() +
+                              "' bench window --quiet >'" + (folder / "out.jsonl") + "'";
   ASSERT_EQ(std::system(command.c_str()), 0);
   const auto line = nlohmann::json::parse(tests::contents(folder / "out.jsonl"));
   EXPECT_EQ(line.at("bench"), "window");

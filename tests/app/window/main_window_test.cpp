@@ -20,6 +20,7 @@
 #include "app/window/status_strip.h"
 #include "app/window/token_strip.h"
 #include "tests/app/window/window_fixture.h"
+#include "tests/support/folders.h"
 #include "views/view.h"
 
 namespace headscope::app {
@@ -44,7 +45,7 @@ TEST_F(WindowTest, opensWithAModelThatHasReadASentence) {
     for (int x = 0; x < picture.width(); x += 3) colors.insert(picture.pixel(x, y));
   }
   EXPECT_GT(colors.size(), 50) << "the canvas shows maps and text";
-  window_->grab().save(QStringLiteral(HEADSCOPE_BUILD_FOLDER "/window.png"));
+  window_->grab().save(QString::fromStdString((tests::buildFolder() / "window.png").string()));
 }
 
 TEST_F(WindowTest, aHeadClickedInTheGridIsSelectedEverywhere) {
@@ -264,7 +265,7 @@ TEST_F(WindowTest, bothThemesAndThePalette) {
   window_->chooseTheme(ThemeChoice::Dark);
   frame();
   EXPECT_TRUE(state().theme().isDark);
-  window_->grab().save(QStringLiteral(HEADSCOPE_BUILD_FOLDER "/window_dark.png"));
+  window_->grab().save(QString::fromStdString((tests::buildFolder() / "window_dark.png").string()));
   QTimer::singleShot(100, window_.get(), [&] {
     auto* palette = window_->findChild<CommandPalette*>();
     ASSERT_TRUE(palette);

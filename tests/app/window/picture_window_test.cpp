@@ -17,6 +17,7 @@
 #include "app/window/prompt_panel.h"
 #include "core/tokenizer/prompt_builder.h"
 #include "tests/app/window/window_fixture.h"
+#include "tests/support/folders.h"
 #include "tests/support/golden.h"
 
 namespace headscope::app {
@@ -105,7 +106,7 @@ TEST_F(PictureWindow, aVisionModelAsksForAPictureAndADroppedOneIsRead) {
     EXPECT_EQ(state().nextTokens()[i].probability, classes[i].probability) << "of the class token";
   EXPECT_EQ(state().session().image, golden("wide.png").toStdString());
   EXPECT_EQ(state().session().imageHash.size(), 16u);
-  window_->grab().save(QStringLiteral(HEADSCOPE_BUILD_FOLDER "/window_image.png"));
+  window_->grab().save(QString::fromStdString((tests::buildFolder() / "window_image.png").string()));
 
   drop(golden("gray.png"));
   ASSERT_TRUE(waitFor([&] { return state().jobs().isIdle() && window_->promptPanel().imageButton()->text() == "gray.png"; }));
@@ -217,7 +218,7 @@ TEST_F(PictureWindow, twoSegmentsAndAMaskedWord) {
   EXPECT_EQ(state().trace()->prompt().tokens.front().segment, 0);
   EXPECT_EQ(state().session().pair, "a");
   ASSERT_TRUE(settle());
-  window_->grab().save(QStringLiteral(HEADSCOPE_BUILD_FOLDER "/window_segments.png"));
+  window_->grab().save(QString::fromStdString((tests::buildFolder() / "window_segments.png").string()));
 }
 
 TEST_F(PictureWindow, chatTokensAreOffered) {

@@ -22,6 +22,7 @@
 #include "app/window/token_strip.h"
 #include "app/window/window_times.h"
 #include "tests/app/window/window_fixture.h"
+#include "tests/support/folders.h"
 #include "views/view.h"
 
 namespace headscope::app {
@@ -168,7 +169,7 @@ TEST_F(Habits, presenterModeEnlargesTypeAndDropsTheDocks) {
   EXPECT_FALSE(window_->inspector().isVisible());
   ASSERT_TRUE(settle());
   frame();
-  window_->grab().save(QStringLiteral(HEADSCOPE_BUILD_FOLDER "/window_presenting.png"));
+  window_->grab().save(QString::fromStdString((tests::buildFolder() / "window_presenting.png").string()));
   window_->chooseTheme(ThemeChoice::Dark);
   EXPECT_DOUBLE_EQ(state().theme().textSize, 1.6 * type) << "another theme keeps the size";
   press(Qt::Key_F5);
@@ -253,7 +254,7 @@ TEST_F(Habits, theExportDialogShowsThePictureAndSaves) {
     isShown = true;
     dialog->findChild<QDoubleSpinBox*>("width")->setValue(120);
     EXPECT_EQ(dialog->findChild<ChoiceRow*>("widths")->currentIndex(), 1);
-    dialog->grab().save(QStringLiteral(HEADSCOPE_BUILD_FOLDER "/export_dialog.png"));
+    dialog->grab().save(QString::fromStdString((tests::buildFolder() / "export_dialog.png").string()));
     dialog->path()->setText(folder_.filePath("absent/map.svg"));
     EXPECT_FALSE(dialog->findChild<QAbstractButton*>("save")->isEnabled()) << "there is no such folder";
     dialog->path()->setText(folder_.filePath("map_3.2.svg"));

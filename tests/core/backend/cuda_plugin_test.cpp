@@ -8,6 +8,7 @@
 
 #include "core/backend/open_backend.h"
 #include "core/base/error.h"
+#include "tests/support/folders.h"
 
 using namespace headscope::core;
 namespace fs = std::filesystem;
@@ -15,10 +16,10 @@ namespace fs = std::filesystem;
 namespace {
 
 std::string madeUp(const char* kind) {
-  return (fs::path(HEADSCOPE_BUILD_FOLDER) / "made_up" / (std::string("made_up_") + kind + ".so")).string();
+  return (headscope::tests::buildFolder() / "made_up" / (std::string("made_up_") + kind + ".so")).string();
 }
 
-fs::path builtPlugin() { return fs::path(HEADSCOPE_BUILD_FOLDER) / "headscope_cuda.so"; }
+fs::path builtPlugin() { return headscope::tests::buildFolder() / "headscope_cuda.so"; }
 
 }  // namespace
 

@@ -12,6 +12,7 @@
 #include "core/mechanisms/key_projection.h"
 #include "core/mechanisms/layer_heads.h"
 #include "tests/core/mechanisms/head_fixture.h"
+#include "tests/support/folders.h"
 
 namespace headscope::tests {
 namespace {
@@ -21,7 +22,7 @@ using namespace core;
 TEST(AccessMap, poolsRowsOfHeadsAndPrompts) {
   const auto path = std::filesystem::temp_directory_path() / ("headscope_prompts_" + std::to_string(::getpid()) + ".txt");
   std::ofstream(path) << "The wolf said to the girl.\n\n   \nOnce upon a time there was a king, and the king had a daughter.\r\n";
-  const auto model = Model::open(std::string(HEADSCOPE_SOURCE_FOLDER) + "/assets/tales");
+  const auto model = Model::open(tests::sourceFolder() / "assets/tales");
   Job job;
   const auto prompts = promptsOfFile(*model, path, 64, job);
   ASSERT_EQ(prompts.size(), 2u);
@@ -91,7 +92,7 @@ TEST(KeyProjection, findsTheLongAxes) {
 }
 
 TEST(AccessMap, centresMayBeFittedOnAnotherText) {
-  const auto model = Model::open(std::string(HEADSCOPE_SOURCE_FOLDER) + "/assets/tales");
+  const auto model = Model::open(tests::sourceFolder() / "assets/tales");
   Job job;
   const auto traceOf = [&](int step) {
     Prompt prompt;

@@ -9,6 +9,7 @@
 #include "core/mechanisms/budget.h"
 #include "core/mechanisms/registry.h"
 #include "core/mechanisms/replace.h"
+#include "tests/support/folders.h"
 
 namespace headscope::tests {
 namespace {
@@ -18,7 +19,7 @@ using namespace core;
 class Replaced : public testing::Test {
  protected:
   void SetUp() override {
-    model = Model::open(std::string(HEADSCOPE_SOURCE_FOLDER) + "/assets/tales");
+    model = Model::open(tests::sourceFolder() / "assets/tales");
     Prompt made;
     for (int i = 0; i < 33; ++i) {
       Token token;
