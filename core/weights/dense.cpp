@@ -10,9 +10,12 @@
 #include "core/base/parallel.h"
 #include "core/weights/lapack.h"
 #include "core/weights/row_panels.h"
+#include "core/weights/tridiagonal.h"
 
 namespace headscope::core {
 namespace {
+
+constexpr int kSmall = 320;  // above, LAPACK's blocks are as quick
 
 int asInt(int64_t n) { return static_cast<int>(n); }
 
@@ -195,9 +198,18 @@ std::vector<double> symmetricEigenvalues(DoubleMatrix a) {
   const int n = asInt(a.rows);
   std::vector<double> w(static_cast<size_t>(n));
   if (n == 0) return w;
+  int iwork = 0, info = 0;
+  double largest = 0;
+  for (const double v : a.values) largest = std::isfinite(v) ? std::max(largest, std::abs(v)) : v;
+  if (n <= kSmall && largest > 1e-100 && largest < 1e100) {  // squares neither vanish nor overflow
+    Tridiagonal t = reduceToTridiagonal(a);
+    dsterf_(&n, t.diagonal.data(), t.off.data(), &info);
+    require(info, "dsterf");
+    std::reverse(t.diagonal.begin(), t.diagonal.end());
+    return std::move(t.diagonal);
+  }
   const int lwork = 2 * n + 1 + n * 64, liwork = 1;
   std::vector<double> work(static_cast<size_t>(lwork));
-  int iwork = 0, info = 0;
   dsyevd_("N", "U", &n, a.data(), &n, w.data(), work.data(), &lwork, &iwork, &liwork, &info);
   require(info, "dsyevd");
   std::reverse(w.begin(), w.end());

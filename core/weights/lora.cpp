@@ -244,8 +244,9 @@ LoraLayer layerLora(const Model& base, const Model& adapted, int64_t layer, cons
   using Kind = LoraSide::Kind;
   Backend* backend = options.backend.get();
   Backend* products = backend != nullptr && backend->supports(Op::InnerProducts) ? backend : nullptr;
-  const LoraSide q(Kind::Query, base, adapted, layer, job, products), k(Kind::Key, base, adapted, layer, job, products),
-      v(Kind::Value, base, adapted, layer, job, products), o(Kind::Output, base, adapted, layer, job, products);
+  const auto maps = std::make_shared<const LoraMaps>(LoraMaps{base.attention(layer), adapted.attention(layer), spec});
+  const LoraSide q(Kind::Query, maps, job, products), k(Kind::Key, maps, job, products), v(Kind::Value, maps, job, products),
+      o(Kind::Output, maps, job, products);
   std::optional<DoubleMatrix> rotation;
   if (options.offset != 0) rotation = rotationMatrix(spec.rope, spec.headWidth, spec.mla ? spec.mla->nope : 0, options.offset);
   LoraLayer out;
@@ -286,8 +287,7 @@ LoraLayer layerLora(const Model& base, const Model& adapted, int64_t layer, cons
                             std::to_string(head.head));
     }
   }
-  const AttentionWeights a0 = base.attention(layer), a1 = adapted.attention(layer);
-  for (const WholeMap& whole : changedMaps(a0, a1)) {
+  for (const WholeMap& whole : changedMaps(maps->before, maps->after)) {
     if (!options.withDetails) continue;
     job.checkpoint();
     if (!isFinite(*whole.before, job) || !isFinite(*whole.after, job)) {

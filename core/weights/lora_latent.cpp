@@ -52,7 +52,7 @@ DoubleMatrix below(const DoubleMatrix& a, const DoubleMatrix& b) {
 
 /// What the closures need after the side is made.
 struct State {
-  AttentionWeights before, after;
+  std::shared_ptr<const LoraMaps> maps;  // what product points into
   Product product;
   int64_t width = 0, inner = 0;  // k, m
   Matrix down, downAfter;        // T [m, d]; empty when E is the factor. downAfter only where rows are merged
@@ -149,11 +149,11 @@ Change changeOf(const State& s) {
 
 }  // namespace
 
-LatentSide latentSide(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job, Backend* backend) {
-  const ModelSpec& spec = base.spec();
+LatentSide latentSide(Kind kind, std::shared_ptr<const LoraMaps> maps, const Job& job, Backend* backend) {
+  const ModelSpec& spec = maps->spec;
   const auto state = std::make_shared<State>();
-  state->before = base.attention(layer), state->after = adapted.attention(layer);
-  state->product = productOf(kind, state->before, state->after, spec);
+  state->maps = maps;
+  state->product = productOf(kind, maps->before, maps->after, spec);
   const Product& p = state->product;
   state->width = kind == Kind::Value ? spec.valueWidth : spec.headWidth;
   bool isMerged = isMergedMap(*p.up, *p.upAfter) || (p.gain != nullptr && *p.gain != *p.gainAfter);

@@ -69,13 +69,6 @@ HeadGrams gramsOn(Backend& backend, const HeadMap& map, const Job& job, const Ma
   return out;
 }
 
-/// What the stored side's closures share: the models' views of the layer, and D.
-struct Stored {
-  AttentionWeights before, after;
-  ModelSpec spec;
-  Matrix directions;  // D [r, d]; empty where rows are merged
-};
-
 }  // namespace
 
 StackedTerms stackTerms(const LinearChange* change) {
@@ -139,21 +132,20 @@ double LoraSide::squaredChange() const {
   return sum;
 }
 
-LoraSide::LoraSide(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job, Backend* backend) {
-  if (base.spec().mla && kind != Kind::Output) {
-    LatentSide side = latentSide(kind, base, adapted, layer, job, backend);
+LoraSide::LoraSide(Kind kind, std::shared_ptr<const LoraMaps> maps, const Job& job, Backend* backend) {
+  if (maps->spec.mla && kind != Kind::Output) {
+    LatentSide side = latentSide(kind, std::move(maps), job, backend);
     isChanged_ = side.isChanged;
     heads_ = std::move(side.heads);
     stacksOf_ = std::move(side.stacksOf);
   } else {
-    readStored(kind, base, adapted, layer, job, backend);
+    readStored(kind, std::move(maps), job, backend);
   }
   parallelFor(
       heads(), [&](int64_t h) { heads_[static_cast<size_t>(h)].finish(); }, &job);
 }
 
-void LoraSide::readStored(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job, Backend* backend) {
-  const auto stored = std::make_shared<Stored>(Stored{base.attention(layer), adapted.attention(layer), base.spec(), {}});
+void LoraSide::readStored(Kind kind, std::shared_ptr<const LoraMaps> stored, const Job& job, Backend* backend) {
   const HeadMap map = mapOf(stored->before, stored->spec, kind), merged = mapOf(stored->after, stored->spec, kind);
   const LinearChange* change = merged.linear->change.get();
   const bool isSameBase =
@@ -170,9 +162,10 @@ void LoraSide::readStored(Kind kind, const Model& base, const Model& adapted, in
     for (int64_t i = 0; i < rows.size(); ++i) rows.data()[i] -= old.data()[i];
     return rows;
   };
-  stacksOf_ = [stored, kind, isMerged, difference](int64_t h) {
+  const auto directions = std::make_shared<Matrix>();  // D [r, d]; empty where rows are merged
+  stacksOf_ = [stored, kind, isMerged, difference, directions](int64_t h) {
     return HeadStacks{DoubleMatrix::from(headRows(mapOf(stored->before, stored->spec, kind), h)),
-                      DoubleMatrix::from(isMerged ? difference(h).view() : stored->directions.view())};
+                      DoubleMatrix::from(isMerged ? difference(h).view() : directions->view())};
   };
   if (isMerged && backend != nullptr) {
     const RowsOfHeads rows(map, job, difference);
@@ -206,12 +199,12 @@ void LoraSide::readStored(Kind kind, const Model& base, const Model& adapted, in
   StackedTerms terms = stackTerms(change);
   Matrix coefficients;  // [heads * k, r]
   if (isChanged_) {
-    stored->directions = map.isOutput ? transposed(terms.up) : std::move(terms.down);
+    *directions = map.isOutput ? transposed(terms.up) : std::move(terms.down);
     coefficients = map.isOutput ? transposed(terms.down) : std::move(terms.up);
   }
-  const Matrix* directions = isChanged_ ? &stored->directions : nullptr;
-  HeadGrams grams = backend != nullptr ? gramsOn(*backend, map, job, directions) : headGrams(map, job, directions);
-  const DoubleMatrix shared = core::gram(stored->directions);
+  const Matrix* changed = isChanged_ ? directions.get() : nullptr;
+  HeadGrams grams = backend != nullptr ? gramsOn(*backend, map, job, changed) : headGrams(map, job, changed);
+  const DoubleMatrix shared = core::gram(*directions);
   const bool hasGain = map.headGain != nullptr && !map.headGain->empty();
   for (int64_t h = 0; h < heads(); ++h) {
     const size_t s = static_cast<size_t>(h);

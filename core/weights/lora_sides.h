@@ -46,12 +46,17 @@ struct HeadStacks {
   DoubleMatrix base, directions;
 };
 
+/// Both models' views of one layer: an adapter's factors are decoded once for the four sides.
+struct LoraMaps {
+  AttentionWeights before, after;
+  ModelSpec spec;
+};
+
 class LoraSide {
  public:
   enum class Kind { Query, Key, Value, Output };
-  /// spec: of both models. Throws Error as headWeights.
-  /// backend: takes the inner products of the heads' rows; null: here.
-  LoraSide(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job, Backend* backend = nullptr);
+  /// Throws Error as headWeights. backend: takes the inner products of the heads' rows; null: here.
+  LoraSide(Kind kind, std::shared_ptr<const LoraMaps> maps, const Job& job, Backend* backend = nullptr);
   LoraSide(LoraSide&&) = default;
 
   int64_t heads() const { return static_cast<int64_t>(heads_.size()); }
@@ -61,7 +66,7 @@ class LoraSide {
   double squaredChange() const;  // of all heads
 
  private:
-  void readStored(Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job, Backend* backend);
+  void readStored(Kind kind, std::shared_ptr<const LoraMaps> maps, const Job& job, Backend* backend);
   bool isChanged_ = false;
   std::vector<HeadSide> heads_;
   std::function<HeadStacks(int64_t)> stacksOf_;
@@ -73,7 +78,7 @@ struct LatentSide {
   std::vector<HeadSide> heads;  // not finished
   std::function<HeadStacks(int64_t)> stacksOf;
 };
-LatentSide latentSide(LoraSide::Kind kind, const Model& base, const Model& adapted, int64_t layer, const Job& job, Backend* backend);
+LatentSide latentSide(LoraSide::Kind kind, std::shared_ptr<const LoraMaps> maps, const Job& job, Backend* backend);
 
 /// All terms of a change one below the other: down [r, in], up [out, r]. Empty where there is none.
 struct StackedTerms {

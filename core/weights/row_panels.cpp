@@ -11,6 +11,41 @@ namespace {
 constexpr int64_t kSide = 16, kDepth = 8;  // a register tile: 16 rows of one factor by 8 of the other
 typedef double Lane __attribute__((vector_size(64)));
 
+typedef float Eight __attribute__((vector_size(32)));
+
+/// 8 x 8 numbers turned: column c of `from` becomes to[c * kSide .. + 8].
+void turnEight(const float* from, int64_t stride, double* to) {
+  Eight a[8], b[8];
+  for (int r = 0; r < 8; ++r) std::memcpy(&a[r], from + r * stride, sizeof a[r]);
+  for (int r = 0; r < 8; r += 2) {  // pairs of rows
+    b[r] = __builtin_shufflevector(a[r], a[r + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+    b[r + 1] = __builtin_shufflevector(a[r], a[r + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+  }
+  for (int r = 0; r < 8; r += 4) {  // of fours
+    for (int s = 0; s < 2; ++s) {
+      a[r + s] = __builtin_shufflevector(b[r + s], b[r + s + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      a[r + s + 2] = __builtin_shufflevector(b[r + s], b[r + s + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  }
+  for (int c = 0; c < 4; ++c) {
+    const Lane low = __builtin_convertvector(__builtin_shufflevector(a[c], a[c + 4], 0, 1, 2, 3, 8, 9, 10, 11), Lane),
+               high = __builtin_convertvector(__builtin_shufflevector(a[c], a[c + 4], 4, 5, 6, 7, 12, 13, 14, 15), Lane);
+    std::memcpy(to + c * kSide, &low, sizeof low), std::memcpy(to + (c + 4) * kSide, &high, sizeof high);
+  }
+}
+
+/// to[c * 16 + r] = from[r * stride + c].
+void packBlock(const float* from, int64_t stride, int64_t columns, double* to) {
+  int64_t c = 0;
+  for (; c + 8 <= columns; c += 8) {
+    turnEight(from + c, stride, to + c * kSide);
+    turnEight(from + 8 * stride + c, stride, to + c * kSide + 8);
+  }
+  for (; c < columns; ++c) {
+    for (int64_t r = 0; r < kSide; ++r) to[c * kSide + r] = static_cast<double>(from[r * stride + c]);
+  }
+}
+
 /// c [8, 16] = sum_p b[p][first .. first + 8] a[p][0 .. 16].
 void tile(const double* a, const double* b, int64_t count, double* c) {
   Lane sums[kDepth][2] = {};
@@ -40,10 +75,7 @@ void RowPanels::pack(ConstMatrixView chunk) {
     const int64_t count = std::min(kBlock, rows_ - i * kBlock);
     double* to = block(i);
     if (count == kBlock) {
-      const float* from = chunk.row(i * kBlock);
-      for (int64_t c = 0; c < columns_; ++c) {
-        for (int64_t r = 0; r < kBlock; ++r) to[c * kBlock + r] = static_cast<double>(from[r * chunk.stride + c]);
-      }
+      packBlock(chunk.row(i * kBlock), chunk.stride, columns_, to);
       continue;
     }
     for (int64_t r = 0; r < count; ++r) {

@@ -1,0 +1,18 @@
+#pragma once
+// Reduction of a small symmetric matrix (some hundred rows) to tridiagonal form by Householder reflections, one pass over the matrix a
+// step: a step's update and the next step's product with a vector touch each entry once, where LAPACK's dsytrd reads it twice and
+// pays a call for each. Operations 2 n^3. Single-threaded.
+#include <vector>
+
+#include "core/weights/dense.h"
+
+namespace headscope::core {
+
+struct Tridiagonal {
+  std::vector<double> diagonal, off;  // [n], [n - 1]
+};
+
+/// Reads the lower triangle.
+Tridiagonal reduceToTridiagonal(const DoubleMatrix& a);
+
+}  // namespace headscope::core
