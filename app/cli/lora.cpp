@@ -202,7 +202,7 @@ void run(const LoraFlags& flags, CommonFlags common) {
     core::CompositionOptions compose;
     compose.fold = core::defaultFold(r.base->spec());
     compose.backend = options.backend;
-    if (core::compositionBytes(r.base->spec(), compose) > static_cast<double>(compose.memoryBytes)) {
+    if (!core::fitsComposition(r.base->spec(), compose)) {
       r.notes.push_back("composition before and after left out: all pairs of heads would take too much memory");
       return;
     }

@@ -8,10 +8,15 @@
 // Memory: two strips of the thin matrices and one tile of every head a thread, under the given limit. C is right to about 1e-6
 // of sqrt(C); a value of exactly zero between heads of rank 1 shows up to 2e-5.
 //
+// Where all readers and pairs at once would take more than the limit (whole models under latent attention: 61 layers of 128 heads are
+// 183 million pairs and 15 GB of small matrices), later layers are taken some at a time, each part with the heads of all layers before
+// it; the strips shrink too, so that more of the time goes into forming them.
+//
 // Kernel metric (arXiv 2601.10266): ||U_1^T U_2||_F^2 / k of orthonormal bases of what h1 writes (rows of W_O) and what h2's
 // query, key or value reads, k the smaller rank.
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -55,11 +60,33 @@ struct Composition {
 };
 
 /// All causal layer pairs. Pairs of a head with NaN weights are NaN, of a zero head 0. Throws Error as headWeights, on layers that are
-/// not there, and where the pairs alone would take more memory than is allowed (with the numbers); Cancelled within a few tens of
-/// milliseconds.
+/// not there, and where the values would take more memory than is allowed (with the numbers: see eachCompositionPart); Cancelled within
+/// a few tens of milliseconds.
 Composition composition(const Model& model, const CompositionOptions& options, Job& job);
 
-/// Bytes that composition() holds whatever strips it is cut into: pair sums, results, and the heads' small matrices.
+/// The pairs of some later layers with the heads of all layers before them.
+struct CompositionPart {
+  int64_t heads = 0;
+  int64_t firstReader = 0, readerLayers = 0;              // later layers [firstReader, firstReader + readerLayers)
+  std::array<std::vector<float>, 3> values;               // by kind, [writerLayers(), H, readerLayers, H]; 0 where not earlier
+  std::array<std::vector<float>, 3> null, nullDeviation;  // as in Composition; empty without
+
+  int64_t writerLayers() const { return firstReader + readerLayers - 1; }
+  /// Of the `readerLayers * heads` values that one writing head has, in order.
+  size_t row(int64_t fromLayer, int64_t fromHead) const {
+    return static_cast<size_t>((fromLayer * heads + fromHead) * readerLayers * heads);
+  }
+};
+
+/// The same part by part, for results that memory doesn't hold: `take` gets each part once, ascending by later layer. Returns what
+/// composition() returns less the values. Throws as it does, but for size only where one layer's readers are too many already.
+Composition eachCompositionPart(const Model& model, const CompositionOptions& options, Job& job,
+                                const std::function<void(const CompositionPart&)>& take);
+
+/// True where composition() holds everything under the limit.
+bool fitsComposition(const ModelSpec& spec, const CompositionOptions& options);
+
+/// Bytes of all pairs at once, whatever strips they are cut into: pair sums, results, and the heads' small matrices.
 double compositionBytes(const ModelSpec& spec, const CompositionOptions& options);
 
 }  // namespace headscope::core

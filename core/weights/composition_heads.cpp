@@ -38,7 +38,8 @@ struct Sides {
 
 }  // namespace
 
-CompositionHeads::CompositionHeads(const Model& model, Fold fold, CompositionMetric metric, std::vector<int64_t> layers, Job& job)
+CompositionHeads::CompositionHeads(const Model& model, Fold fold, CompositionMetric metric, std::vector<int64_t> layers, Job& job,
+                                   int64_t readerEnd)
     : model_(model),
       numbers_(std::move(layers)),
       fold_(fold),
@@ -50,11 +51,21 @@ CompositionHeads::CompositionHeads(const Model& model, Fold fold, CompositionMet
     job.report(0.1 * static_cast<double>(l) / static_cast<double>(this->layers()),
                "reading layer " + std::to_string(numbers_[static_cast<size_t>(l)]));
     job.checkpoint();
-    prepare(l, job);
+    prepare(l, true, readerEnd < 0 || l < readerEnd, job);
   }
 }
 
-void CompositionHeads::prepare(int64_t index, const Job& job) {
+void CompositionHeads::loadReaders(int64_t first, int64_t end, const Job& job) {
+  for (int64_t l = 0; l < layers(); ++l) {
+    if (l < first || l >= end) layers_[static_cast<size_t>(l)].readers = {};
+  }
+  for (int64_t l = first; l < end; ++l) {
+    job.checkpoint();
+    if (layers_[static_cast<size_t>(l)].readers[0].empty()) prepare(l, false, true, job);
+  }
+}
+
+void CompositionHeads::prepare(int64_t index, bool withWriters, bool withReaders, const Job& job) {
   const std::vector<MatrixPlan> plans = {{"W_QK", "Q", "K", {}}, {"W_OV", "V", "O", {}}};
   const int64_t number = numbers_[static_cast<size_t>(index)];
   const LayerFactors factors(model_, number, fold_, MlaSplit::Heads, plans, false, job, nullptr, false);
@@ -62,8 +73,8 @@ void CompositionHeads::prepare(int64_t index, const Job& job) {
   const FactorSet &Q = factors.set("Q"), &K = factors.set("K"), &V = factors.set("V"), &O = factors.set("O");
   Layer& layer = layers_[static_cast<size_t>(index)];
   layer.means = w.means;
-  layer.writers.resize(static_cast<size_t>(heads_));
-  for (auto& readers : layer.readers) readers.resize(static_cast<size_t>(heads_));
+  if (withWriters) layer.writers.resize(static_cast<size_t>(heads_));
+  for (auto& readers : layer.readers) readers.resize(withReaders ? static_cast<size_t>(heads_) : 0);
   // Where a head's stored rows lie in the strip's source, and what stands between them and the factor.
   const bool isLatent = w.latent.has_value(), hasQueryLatent = isLatent && w.latent->queryDown.size() > 0;
   parallelFor(
@@ -74,8 +85,10 @@ void CompositionHeads::prepare(int64_t index, const Job& job) {
         const auto at = [&](const FactorSet& set) -> const FactorCore& { return set.cores[static_cast<size_t>(factors.indexIn(set, h))]; };
         const Sides c{&at(Q), &at(K), &at(V), &at(O)};
         if (!c.query->isFinite || !c.key->isFinite || !c.value->isFinite || !c.output->isFinite) {
-          layer.writers[s].norm = std::numeric_limits<double>::quiet_NaN();
-          for (auto& readers : layer.readers) readers[s].norm = std::numeric_limits<double>::quiet_NaN();
+          if (withWriters) layer.writers[s].norm = std::numeric_limits<double>::quiet_NaN();
+          for (auto& readers : layer.readers) {
+            if (withReaders) readers[s].norm = std::numeric_limits<double>::quiet_NaN();
+          }
           return;
         }
         const bool isKernel = metric_ == CompositionMetric::Kernel;
@@ -90,13 +103,16 @@ void CompositionHeads::prepare(int64_t index, const Job& job) {
         };
         const auto rowsOf = [&](const FactorSet& f) { return f.rows[static_cast<size_t>(factors.indexIn(f, h))]; };
         const ConstMatrixView q = rowsOf(Q), k = rowsOf(K), v = rowsOf(V);
-        set(layer.writers[s], *c.output, *c.value, ov, nullptr, h * w.valueWidth);
+        if (withWriters) set(layer.writers[s], *c.output, *c.value, ov, nullptr, h * w.valueWidth);
+        if (!withReaders) return;
         set(layer.readers[0][s], *c.query, *c.key, qk, hasQueryLatent ? &q : nullptr, hasQueryLatent ? 0 : h * w.keyWidth);
         set(layer.readers[1][s], *c.key, *c.query, qk, isLatent ? &k : nullptr, isLatent ? 0 : g * w.keyWidth);
         set(layer.readers[2][s], *c.value, *c.output, ov, isLatent ? &v : nullptr, isLatent ? 0 : g * w.valueWidth);
       },
       &job);
-  for (const std::string& note : factors.notes()) notes_.push_back(note);
+  if (withWriters) {
+    for (const std::string& note : factors.notes()) notes_.push_back(note);
+  }
   releaseAttention(model_.attention(number));
 }
 

@@ -29,8 +29,11 @@ struct ThinHead {
 
 class CompositionHeads {
  public:
-  /// layers: of the model, ascending; from here on they are counted 0, 1, ...
-  CompositionHeads(const Model& model, Fold fold, CompositionMetric metric, std::vector<int64_t> layers, Job& job);
+  /// layers: of the model, ascending; from here on they are counted 0, 1, ... Writers of all layers are kept, readers of those below
+  /// `readerEnd` (default: all).
+  CompositionHeads(const Model& model, Fold fold, CompositionMetric metric, std::vector<int64_t> layers, Job& job, int64_t readerEnd = -1);
+  /// Readers of layers [first, end) in place of those there were: under latent attention a layer's take far more than its writers.
+  void loadReaders(int64_t first, int64_t end, const Job& job);
 
   int64_t layers() const { return static_cast<int64_t>(layers_.size()); }
   int64_t heads() const { return heads_; }
@@ -62,7 +65,7 @@ class CompositionHeads {
     std::array<std::vector<ThinHead>, 3> readers;
     RowMeans means;
   };
-  void prepare(int64_t layer, const Job& job);
+  void prepare(int64_t layer, bool withWriters, bool withReaders, const Job& job);
   const Model& model_;
   std::vector<int64_t> numbers_;  // of the layers in the model
   Fold fold_;

@@ -1,4 +1,4 @@
-#include "core/weights/composition_change.h"
+#include "core/weights/composition_file.h"
 
 #include <gtest/gtest.h>
 
@@ -8,8 +8,11 @@
 
 #include "core/base/error.h"
 #include "core/base/job.h"
+#include "core/checkpoint/checkpoint.h"
+#include "core/weights/composition_change.h"
 #include "core/weights/factored_matrix.h"
 #include "tests/core/weights/golden_weights.h"
+#include "tests/support/safetensors_builder.h"
 
 using namespace headscope::core;
 using namespace headscope::tests;
@@ -147,11 +150,60 @@ TEST(Composition, refusesWhatDoesNotFitWithTheNumbers) {
   spec.mla->queryRank = 1536, spec.mla->latentRank = 512, spec.mla->rope = 64;
   CompositionOptions options;
   EXPECT_GT(compositionBytes(spec, options), 15e9);
+  EXPECT_FALSE(fitsComposition(spec, options));  // the values alone
   options.layers = {0, 1, 2, 3};
   EXPECT_LT(compositionBytes(spec, options), 1.6e9);
   options.layers.clear();
+  for (int64_t l = 0; l < 40; ++l) options.layers.push_back(l);
+  EXPECT_GT(compositionBytes(spec, options), 8e9);
+  EXPECT_TRUE(fitsComposition(spec, options));  // a part at a time
+  options.layers.clear();
   spec.layers = 32, spec.heads = 32, spec.headWidth = spec.valueWidth = 128, spec.mla.reset();
   EXPECT_LT(compositionBytes(spec, options), 0.6e9);
+}
+
+TEST(Composition, partByPartToFilesAsInMemory) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  for (const char* name : {"deepseek_v3", "llama3_gqa"}) {
+    const auto model = goldenModel(name);
+    CompositionOptions options;
+    options.fold = defaultFold(model->spec());
+    options.withNull = true, options.draws = 2;
+    Job job;
+    const Composition whole = composition(*model, options, job);
+    options.memoryBytes = 1;  // a layer's readers at a time
+    int64_t parts = 0, readers = 1;
+    Job counted;
+    eachCompositionPart(*model, options, counted, [&](const CompositionPart& part) {
+      ++parts;
+      EXPECT_EQ(part.firstReader, readers);
+      EXPECT_EQ(part.values[0].size(), static_cast<size_t>(part.firstReader * whole.heads * whole.heads));
+      readers += part.readerLayers;
+      EXPECT_LE(counted.fraction(), 1.0);
+    });
+    EXPECT_EQ(parts, whole.layers - 1);
+    const TemporaryFolder folder;
+    Job written;
+    writeCompositionTensors(folder / "c.safetensors", *model, options, written);
+    const auto file = Checkpoint::open(folder.path(), "c");
+    const auto expectSame = [&](const std::string& tensor, const std::vector<float>& expected) {
+      EXPECT_EQ(file->at(tensor).shape, (std::vector<int64_t>{whole.layers, whole.heads, whole.layers, whole.heads}));
+      const std::vector<float> values = file->vector(tensor);
+      for (size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(values[i], expected[i], 1e-5) << tensor << " " << i;
+    };
+    const char* kinds[] = {"q", "k", "v"};
+    for (size_t k = 0; k < 3; ++k) {
+      expectSame(kinds[k], whole.values[k]);
+      expectSame(std::string("null.") + kinds[k], whole.null[k]);
+      expectSame(std::string("null_deviation.") + kinds[k], whole.nullDeviation[k]);
+    }
+    // A stopped one leaves neither file.
+    Job stopped;
+    stopped.cancel();
+    EXPECT_THROW(writeCompositionTensors(folder / "d.safetensors", *model, options, stopped), Cancelled);
+    EXPECT_THROW(writeCompositionEdges(folder / "d.csv", *model, options, stopped), Cancelled);
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path()), std::filesystem::directory_iterator()), 1);
+  }
 }
 
 TEST(Composition, changedEdgesGrownAndShrunk) {
