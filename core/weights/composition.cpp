@@ -20,6 +20,7 @@ namespace {
 
 using Kind = CompositionKind;
 constexpr int64_t kKinds = 3;
+constexpr int64_t kWriters = 512;  // of one product
 
 /// All thin matrices of a strip of the model axis: writers (and permuted writers after them) by layer, readers by layer, kind, head.
 struct StripSet {
@@ -189,8 +190,12 @@ class TileSums {
   }
 
  private:
-  /// Later layers in groups, so that the products are wide enough.
-  int64_t group() const { return std::max<int64_t>(1, 96 / (kKinds * heads_.heads())); }
+  /// Later layers in groups, so that the products are wide enough: a product packs all its writers anew, and a group of g layers
+  /// multiplies about g/2 layers of writers for nothing. The sum of both is least near 4 sqrt(layers / heads).
+  int64_t group() const {
+    const double layers = static_cast<double>(range_.count()), heads = static_cast<double>(heads_.heads());
+    return std::max<int64_t>({1, 96 / (kKinds * heads_.heads()), std::llround(4 * std::sqrt(layers / heads))});
+  }
 
   /// A group sees every layer before its last.
   PairPlan pairPlan() {
@@ -199,8 +204,11 @@ class TileSums {
     const int64_t H = heads_.heads(), L = range_.end;
     for (int64_t first = range_.first; first < L; first += group()) {
       const int64_t last = std::min(first + group(), L);
-      for (int64_t set = 0; set < sets_; ++set)
-        plan.groups.push_back({set * (L - 1) * H, (last - 1) * H, (first - range_.first) * kKinds * H, (last - first) * kKinds * H});
+      const int64_t reader = (first - range_.first) * kKinds * H, readers = (last - first) * kKinds * H;
+      for (int64_t set = 0; set < sets_; ++set) {
+        for (int64_t w = 0; w < (last - 1) * H; w += kWriters)  // a product is a piece that can't be stopped
+          plan.groups.push_back({set * (L - 1) * H + w, std::min(kWriters, (last - 1) * H - w), reader, readers});
+      }
     }
     plan.progress = [this](double area) {
       doneArea_ += area;
