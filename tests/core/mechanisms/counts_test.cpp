@@ -52,6 +52,16 @@ TEST(Counts, masksAtThirtyTwoThousandTokens) {
   }
 }
 
+TEST(Counts, causalAtThirtyTwoThousandTokens) {
+  const RandomHead head(kSize, kWide, kWide);
+  const Cost cost = costOf("causal", head);
+  const double n = kSize;
+  EXPECT_EQ(cost.keptPairs, n * (n + 1) / 2);
+  EXPECT_LE(cost.pairs, 1.01 * cost.keptPairs);  // blocks above the diagonal are left out
+  EXPECT_DOUBLE_EQ(cost.operations, cost.pairs * (2 * kWide + 2 * kWide + 4) + n * kWide);
+  EXPECT_DOUBLE_EQ(cost.bytesHeld, 4 * (64.0 * 256 + 256 * 2 * kWide + 128 + 3 * n));
+}
+
 TEST(Counts, featuresAndLowRanksAtThirtyTwoThousandTokens) {
   const RandomHead small(kSize / 4, kWide, kWide), large(kSize, kWide, kWide);
   for (const char* word :
