@@ -72,14 +72,11 @@ class ComparisonView : public View {
   std::string_view name() const override { return "comparison"; }
   std::string_view title() const override { return "Mechanism comparison"; }
   bool isPerHead(const ViewInput&) const override { return true; }
-  std::string subject(const ViewInput& input) const override {
-    return headName(input.selection) + ", " + shortMechanism(shownMechanism(input));
-  }
+  std::string subject(const ViewInput& input) const override { return shownSubject(input); }
 
   std::string dataKey(const ViewInput& input, Size) const override {
     if (!input.trace) return {};
-    return "comparison:" + std::to_string(reinterpret_cast<uintptr_t>(input.trace.get())) + ":" + headName(input.selection) + ":" +
-           shownMechanism(input) + ":" + listOf(input) + (isOfAllHeads(input.options) ? ":heads" : "") + ":" +
+    return "comparison:" + shownKey(input) + ":" + listOf(input) + (isOfAllHeads(input.options) ? ":heads" : "") + ":" +
            std::to_string(seedsOf(input.options)) + wholeModelKey(input.options);
   }
 

@@ -126,14 +126,11 @@ class MaskView : public View {
   std::string_view name() const override { return "mask"; }
   std::string_view title() const override { return "Mask studio"; }
   bool isPerHead(const ViewInput&) const override { return true; }
-  std::string subject(const ViewInput& input) const override {
-    return headName(input.selection) + ", " + shortMechanism(shownMechanism(input));
-  }
+  std::string subject(const ViewInput& input) const override { return shownSubject(input); }
 
   std::string dataKey(const ViewInput& input, Size) const override {
     if (!input.trace) return {};
-    return "mask:" + std::to_string(reinterpret_cast<uintptr_t>(input.trace.get())) + ":" + headName(input.selection) + ":" +
-           shownMechanism(input) + wholeModelKey(input.options);
+    return "mask:" + shownKey(input) + wholeModelKey(input.options);
   }
 
   std::shared_ptr<const ViewData> compute(const ViewInput& input, Size, core::Job& job) const override {

@@ -78,6 +78,12 @@ std::string shownMechanism(const ViewInput& input) {
   return mechanismOf(input.options, "local:window=" + std::to_string(std::clamp<int64_t>(quarterOf(count), 4, 64)));
 }
 
+std::string shownSubject(const ViewInput& input) { return headName(input.selection) + ", " + shortMechanism(shownMechanism(input)); }
+
+std::string shownKey(const ViewInput& input) {
+  return std::to_string(reinterpret_cast<uintptr_t>(input.trace.get())) + ":" + headName(input.selection) + ":" + shownMechanism(input);
+}
+
 std::string everyMechanism(int64_t count) {
   const int64_t most = quarterOf(count);
   std::string out;

@@ -18,6 +18,10 @@ std::string parameterIn(const std::string& word, const std::string& name);
 void chooseMechanism(core::ViewOptions& options, const std::string& spelled);
 /// What the mask studio and the comparison show: the chosen mechanism, or a local window of about a quarter of the prompt.
 std::string shownMechanism(const ViewInput& input);
+/// "head 3.2, local 64": what a pane says that it shows.
+std::string shownSubject(const ViewInput& input);
+/// Begins the data key of a view of one head under it: the trace, the head, the mechanism.
+std::string shownKey(const ViewInput& input);
 /// Every kind of the registry that is not the model's own attention, ";" between them, sized for a prompt of this many tokens
 /// so that windows and ranks hide something.
 std::string everyMechanism(int64_t count);

@@ -64,10 +64,6 @@ LayerHeads::LayerHeads(std::shared_ptr<const Trace> trace, int64_t layer, Job& j
 HeadInput LayerHeads::input(int64_t head) const {
   const AttentionRule& rule = trace_->rule(layer_);
   HeadInput input = headRules(trace_->spec(), {layer_, head});
-  input.scale = rule.scale;
-  input.softcap = rule.softcap;
-  input.window = rule.window;
-  input.isCausal = rule.isCausal;
   const int64_t g = rule.kvHeadOf(head);
   input.query = trace_->query(layer_, head);
   input.key = trace_->key(layer_, g);

@@ -4,19 +4,13 @@
 
 #include <cmath>
 #include <limits>
-#include <random>
+
+#include "tests/support/random_matrix.h"
 
 using namespace headscope::core;
+using headscope::tests::gaussian;
 
 namespace {
-
-DoubleMatrix gaussian(int64_t rows, int64_t cols, uint64_t seed) {
-  std::mt19937_64 engine(seed);
-  std::normal_distribution<double> normal;
-  DoubleMatrix a(rows, cols);
-  for (double& v : a.values) v = normal(engine);
-  return a;
-}
 
 DoubleMatrix orthonormalRows(int64_t rows, int64_t cols, uint64_t seed) { return thinQr(gaussian(rows, cols, seed)).basis; }
 

@@ -2,23 +2,15 @@
 
 #include <gtest/gtest.h>
 
-#include <random>
-
 #include "core/base/error.h"
 #include "core/base/job.h"
 #include "core/weights/dense.h"
+#include "tests/support/random_matrix.h"
 
 using namespace headscope::core;
+using headscope::tests::gaussian;
 
 namespace {
-
-DoubleMatrix gaussian(int64_t rows, int64_t cols, uint64_t seed) {
-  std::mt19937_64 engine(seed);
-  std::normal_distribution<double> normal;
-  DoubleMatrix a(rows, cols);
-  for (double& v : a.values) v = normal(engine);
-  return a;
-}
 
 /// A matrix whose singular values fall as 1 / (1 + i / 6), and the same with `strange` strong directions that it never had.
 struct Pair {

@@ -5,22 +5,15 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <random>
 
 #include "core/base/error.h"
 #include "core/base/job.h"
+#include "tests/support/random_matrix.h"
 
 using namespace headscope::core;
+using headscope::tests::gaussian;
 
 namespace {
-
-DoubleMatrix gaussian(int64_t rows, int64_t cols, uint64_t seed) {
-  std::mt19937_64 engine(seed);
-  std::normal_distribution<double> normal;
-  DoubleMatrix a(rows, cols);
-  for (double& v : a.values) v = normal(engine);
-  return a;
-}
 
 /// Residual and loss of orthogonality of rows of `vectors`, as shares of the largest value.
 void expectEigen(const DoubleMatrix& a, const std::vector<double>& values, const DoubleMatrix& vectors, const char* what) {
