@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "core/weights/cached_results.h"
+
 namespace headscope::views {
 namespace {
 
@@ -114,7 +116,7 @@ std::shared_ptr<const CompositionData> computeComposition(const core::Model& mod
   core::CompositionOptions options;
   options.fold = core::defaultFold(model.spec());
   const auto data = start();
-  data->scores = core::composition(model, options, job);
+  data->scores = core::cachedComposition(model, options, core::DiskCache::ofUser(), job);
   findStrongest(*data);
   if (model.adapter() == nullptr) return data;
   // The graph is there; what the adapter changed in it follows.
@@ -122,7 +124,8 @@ std::shared_ptr<const CompositionData> computeComposition(const core::Model& mod
   const auto both = start();
   both->scores = data->scores, both->strongest = data->strongest;
   for (size_t k = 0; k < 3; ++k) both->excess[k] = data->excess[k].clone();
-  both->base = std::make_shared<const core::Composition>(core::composition(*model.withoutAdapter(), options, job));
+  both->base =
+      std::make_shared<const core::Composition>(core::cachedComposition(*model.withoutAdapter(), options, core::DiskCache::ofUser(), job));
   findChanges(*both);
   return both;
 }

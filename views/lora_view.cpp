@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/attention/head_name.h"
+#include "core/weights/cached_results.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
 #include "views/figure_slider.h"
@@ -27,6 +28,10 @@ int64_t offsetOf(const ViewInput& input) {
   return hasOffset(input) ? static_cast<int64_t>(std::clamp(numberIn(input.options, "offset", 0), 0.0, 1e6)) : 0;
 }
 
+/// Whether a picture of this size may hold the grids of wasted rank and intruders. On the screen they follow in any case: tips and panes
+/// that grow show them. Width 0: a table.
+bool showsModules(Size size) { return size.height > 0 || size.width == 0 || size.width > 400; }
+
 bool isOv(const core::ViewOptions& options) { return wordIn(options, "circuit", "QK") == "OV"; }
 
 class LoraView : public View {
@@ -36,31 +41,35 @@ class LoraView : public View {
   bool needsTrace() const override { return false; }
   std::string subject(const ViewInput& input) const override { return isOv(input.options) ? "OV" : "QK"; }
 
-  std::string dataKey(const ViewInput& input, Size) const override {
+  std::string dataKey(const ViewInput& input, Size size) const override {
     if (!input.model || input.model->adapter() == nullptr) return {};
-    return "lora:" + std::to_string(reinterpret_cast<uintptr_t>(input.model.get())) + ":" + std::to_string(offsetOf(input));
+    return "lora:" + std::to_string(reinterpret_cast<uintptr_t>(input.model.get())) + ":" + std::to_string(offsetOf(input)) +
+           (showsModules(size) ? "" : ":heads");
   }
 
   std::shared_ptr<const ViewData> compute(const ViewInput& input, Size size, core::Job& job) const override {
     return computeInParts(input, size, job, nullptr);
   }
 
-  std::shared_ptr<const ViewData> computeInParts(const ViewInput& input, Size, core::Job& job, const ShowPart& show) const override {
+  std::shared_ptr<const ViewData> computeInParts(const ViewInput& input, Size size, core::Job& job, const ShowPart& show) const override {
     LoraData data;
     const auto base = input.model->withoutAdapter();
     data.modelName = base->name(), data.strength = input.model->strength();
     data.layers = base->spec().layers, data.heads = base->spec().heads;
     data.done.resize(static_cast<size_t>(data.layers));
     data.modules = core::loraModules(*input.model, job);
-    // Terms of all layers first; intruders and angles, which cost more, after them.
+    // Terms of all layers first; intruders and angles, which cost more, after them, and on paper only where the picture has them.
+    const double passes = showsModules(size) ? 2 : 1;
     for (const bool withDetails : {false, true}) {
+      if (withDetails && passes < 2) break;
       core::LoraOptions options;
       options.withDetails = withDetails;
       options.offset = offsetOf(input);
       for (int64_t l = 0; l < data.layers; ++l) {
-        job.report(((withDetails ? 1.0 : 0.0) + static_cast<double>(l) / static_cast<double>(data.layers)) / 2,
+        job.report(((withDetails ? 1.0 : 0.0) + static_cast<double>(l) / static_cast<double>(data.layers)) / passes,
                    (withDetails ? "intruders and angles, layer " : "layer ") + std::to_string(l));
-        data.done[static_cast<size_t>(l)] = std::make_shared<const core::LoraLayer>(core::layerLora(*base, *input.model, l, options, job));
+        data.done[static_cast<size_t>(l)] =
+            std::make_shared<const core::LoraLayer>(core::cachedLayerLora(*base, *input.model, l, options, core::DiskCache::ofUser(), job));
         if (show) show(std::make_shared<const LoraData>(data));
       }
     }
@@ -144,7 +153,7 @@ class LoraView : public View {
     const bool ov = isOv(input.options), isFixed = frame.size.height > 0;
     const double controls = frame.isPaper ? 0 : 24;
     const double room = isFixed ? frame.size.height - 2 * margin - controls : 1e9;
-    const bool hasModules = isFixed ? room > 460 : width > 400;
+    const bool hasModules = isFixed ? room > 460 : showsModules(frame.size);
     const double upper = loraGridsHeight(data, width, isFixed ? room * (hasModules ? 0.42 : 0.5) : 1e9, frame);
     const double modules =
         hasModules ? std::min(isFixed ? room * 0.26 : 1e9, t.smallSize * 3.4 + static_cast<double>(data.layers) * t.smallSize * 1.7) : 0;

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "core/weights/lora.h"
+#include "core/weights/cached_results.h"
 
 namespace headscope::views {
 namespace {
@@ -137,7 +137,7 @@ std::shared_ptr<const RankMapData> rankScalars(const core::Model& model, const s
     lora.withDetails = false;
     for (int64_t l = 0; l < data.layers; ++l) {
       job.report(static_cast<double>(l) / static_cast<double>(data.layers), "adapter, layer " + std::to_string(l));
-      takeLora(data, core::layerLora(*base, model, l, lora, job));
+      takeLora(data, core::cachedLayerLora(*base, model, l, lora, core::DiskCache::ofUser(), job));
       if (show && l + 1 < data.layers) show(std::make_shared<const RankMapData>(data));
     }
   }

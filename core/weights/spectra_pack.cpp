@@ -1,56 +1,8 @@
 // The disk cache's form of one layer's spectra.
-#include <cstring>
-
+#include "core/weights/packing.h"
 #include "core/weights/spectra.h"
 
 namespace headscope::core {
-namespace {
-
-struct Packer {
-  std::string bytes;
-  template <typename T>
-  void put(T value) {
-    bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
-  }
-  void put(const std::string& text) {
-    put(static_cast<uint64_t>(text.size()));
-    bytes += text;
-  }
-};
-
-struct Unpacker {
-  std::string_view bytes;
-  bool isGood = true;
-  template <typename T>
-  T get() {
-    T value{};
-    if (bytes.size() < sizeof value) {
-      isGood = false;
-      return value;
-    }
-    std::memcpy(&value, bytes.data(), sizeof value);
-    bytes.remove_prefix(sizeof value);
-    return value;
-  }
-  std::string text() {
-    const uint64_t size = get<uint64_t>();
-    if (size > bytes.size()) {
-      isGood = false;
-      return {};
-    }
-    std::string s(bytes.substr(0, size));
-    bytes.remove_prefix(size);
-    return s;
-  }
-  /// A count of things that take at least `each` bytes.
-  uint64_t count(size_t each) {
-    const uint64_t n = get<uint64_t>();
-    if (n > bytes.size() / each) isGood = false;
-    return isGood ? n : 0;
-  }
-};
-
-}  // namespace
 
 std::string packSpectra(const LayerSpectra& spectra) {
   Packer p;
