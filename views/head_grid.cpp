@@ -125,7 +125,8 @@ HeadGridLayout layOutHeadGrid(int64_t layers, int64_t heads, const core::ViewOpt
   layout.firstLayer = first(options.firstRow, layers, layout.layers);
   const double used = static_cast<double>(layout.heads) * (layout.cell + layout.gap) - layout.gap;
   layout.left = isPaper ? left : std::max(left, (size.width - used + left - right) / 2);
-  layout.top = top;
+  const double high = static_cast<double>(layout.layers) * (layout.cell + layout.gap) - layout.gap;
+  layout.top = isPaper || size.height <= 0 ? top : std::max(top, std::round((size.height - high + top - bottom) / 2));
   return layout;
 }
 

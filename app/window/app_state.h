@@ -13,6 +13,7 @@
 #include "app/window/job_runner.h"
 #include "app/window/pane_layout.h"
 #include "app/window/pipeline.h"
+#include "app/window/selection_history.h"
 #include "core/session/session.h"
 #include "views/theme.h"
 #include "views/view.h"
@@ -95,8 +96,8 @@ class AppState : public QObject {
   void setHover(const core::Selection& hover);
   void undo();
   void redo();
-  bool canUndo() const { return !past_.empty(); }
-  bool canRedo() const { return !future_.empty(); }
+  bool canUndo() const { return history_.canUndo(); }
+  bool canRedo() const { return history_.canRedo(); }
   /// Scores that need a selection in every row, when somebody asks for them.
   void wantKeyScores();
   /// Stops what runs and waits, and remembers it; resume() does it again. What is asked for anew is no longer stopped.
@@ -157,7 +158,7 @@ class AppState : public QObject {
   std::map<std::string, std::string> stopped_;  // lanes and titles
   bool isMotionWelcome_ = true;
   core::Selection selection_, hover_;
-  std::vector<core::Selection> past_, future_;
+  SelectionHistory history_;
   bool isHeadChosen_ = false;  // by a person or a session: scores no longer choose it
   PaneLayout panes_;
   uint64_t traceNumber_ = 0, modelNumber_ = 0;
