@@ -14,6 +14,7 @@ namespace {
 constexpr double kSin60 = 0.8660254, kCos60 = 0.5;
 constexpr double kFewestTokens = 4;  // deepest zoom
 constexpr double kOutlinedCell = 4;  // points; thinner rows and columns are shown by a line
+constexpr double kLowPane = 24;      // times the type's size
 constexpr double kLargestCell = 56;  // points: a short sentence needs no wall of colour
 
 // Tokens have no round numbers: every second, third or fourth is as good as every fifth.
@@ -98,7 +99,8 @@ class Drawing {
 
 void Drawing::layOut() {
   const double g = theme_.gap, type = theme_.smallSize;
-  const double pad = frame_.isPaper ? 1 : 2 * g;
+  const bool isLow = frame_.size.height > 0 && frame_.size.height < kLowPane * type;  // the map before its labels
+  const double pad = frame_.isPaper ? 1 : isLow ? g : 2 * g;
   const double stripWidth = data_.entropy.empty() ? 0 : 2.6 * type, stripHeight = data_.received.empty() ? 0 : 1.4 * type;
   const double barWidth = 0.7 * type;
   const double right = (stripWidth > 0 ? g + stripWidth : 0) + 2 * g + barWidth + g / 2 + colorBarTextWidth(scale_, theme_, frame_.measure);
@@ -111,7 +113,7 @@ void Drawing::layOut() {
     layout_.labelStep = tokenStep(side / part_.rows, type * 1.12);
     const double widest = std::max(widestLabel(part_.firstRow, lastRow(), layout_.labelStep), 2 * type);
     left = std::min(widest, width * 0.26);
-    const double topRoom = height < 1e8 ? height * 0.22 : width * 0.22;
+    const double topRoom = height < 1e8 ? height * (isLow ? 0.15 : 0.22) : width * 0.22;
     layout_.topLabelWidth = std::min(std::max(widestLabel(part_.firstCol, lastCol(), layout_.labelStep), type), topRoom / kSin60);
     top = layout_.topLabelWidth * kSin60 + type * kCos60;
     side = std::max(8 * g, std::min(width - 2 * pad - left - g - right, height - 2 * pad - top - above - below));
