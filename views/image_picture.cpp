@@ -217,7 +217,8 @@ struct SinglePicture : Picture {
       for (const Rect& picture : {plain, map}) outline(patchAt(key, picture), t.ink, true);
     }
     const int64_t key = frame.hover.key;
-    if (key < 0 || key >= n) return;
+    // What is hovered elsewhere is told once, by the picture of the head, and only marked in rollout.
+    if (key < 0 || key >= n || (form == ImageForm::Rollout && !frame.pointer)) return;
     const float weight = rows(row, key);
     const float* all = rows.row(row);
     const auto rank = 1 + std::count_if(all, all + n, [&](float w) { return w > weight; });
