@@ -32,45 +32,70 @@ class Benches {
   Benches(Backend& backend, bool isSmall) : backend_(backend), part_(isSmall ? 16 : 1) {}
 
   void all() {
-    productRate();
-    fusedSpectra("spectra_gpt2_288_fused", 288, 64, 768);
-    fusedSpectra("spectra_32x32_d4096_one_layer_fused", 64, 128, 4096);
-    fusedSpectra("spectra_deepseek_v3_layer_latent_fused", 256, 128, 1536);
+    limits();
+    fusedSpectra("spectra_gpt2_288_fused", 288, 64, 768, 1);
+    fusedSpectra("spectra_32x32_d4096_all_fused", 64, 128, 4096, 32);
+    deepseekLayer();
     composition();
     for (const Precision precision : {Precision::Float32, Precision::Bf16}) llamaLayer(precision);
-    attention("attention_window_64_of_8192", 8192, 64);
-    attention("attention_causal_8192", 8192, 0);
+    windowed();
     mapScreen();
   }
 
  private:
   int64_t scaled(int64_t n) const { return std::max<int64_t>(8, n / part_); }
 
-  /// operations: multiply-adds times two.
-  void line(const std::string& name, double seconds, double operations, double bytes) const {
-    std::printf("{\"bench\": \"%s\", \"device\": \"%s\", \"ours_s\": %.6g, \"gflop\": %.4g, \"gb\": %.4g", name.c_str(),
-                backend_.device().c_str(), seconds, operations / 1e9, bytes / 1e9);
-    if (rate_ > 0) std::printf(", \"share_of_float32_product_rate\": %.3g", operations / seconds / rate_);
-    std::printf("}\n");
+  /// operations: multiply-adds times two. uploaded: bytes from host memory. Shares are of what the card did in limits(). more: further
+  /// fields, each begun with a comma.
+  void line(const std::string& name, double seconds, double operations, double uploaded, const std::string& more = {}) const {
+    std::printf("{\"bench\": \"%s\", \"device\": \"%s\", \"ours_s\": %.6g, \"gflop\": %.4g, \"uploaded_gb\": %.4g", name.c_str(),
+                backend_.device().c_str(), seconds, operations / 1e9, uploaded / 1e9);
+    const double rate = backend_.precision() == Precision::Bf16 ? bf16Rate_ : float32Rate_;
+    if (rate > 0 && operations > 0)
+      std::printf(", \"share_of_%s_product_rate\": %.3g", std::string(nameOf(backend_.precision())).c_str(), operations / seconds / rate);
+    if (uploadRate_ > 0 && uploaded > 0) std::printf(", \"share_of_upload_rate\": %.3g", uploaded / seconds / uploadRate_);
+    std::printf("%s}\n", more.c_str());
     std::fflush(stdout);
   }
 
   /// Waits for the device: a number must come back.
   void finish(const Tensor& tensor) { backend_.download(tensor.rowsFrom(0, 1).colsFrom(0, 1)); }
 
-  void productRate() {
-    const int64_t n = scaled(4096);
+  bool hasPrecision(Precision precision) {
+    try {
+      backend_.setPrecision(precision);
+      return true;
+    } catch (const Error&) {
+      return false;  // not a device's
+    }
+  }
+
+  /// What the card can do, measured: large products, numbers from host memory, numbers through its own memory.
+  void limits() {
+    const int64_t n = scaled(8192);
     const Matrix w = randomMatrix(n, n, 1);
     const Linear linear = linearOf(w);
     const Tensor x = backend_.upload(randomMatrix(n, n, 2)), out = backend_.allocate(n, n);
     Job job;
-    const double operations = 2.0 * static_cast<double>(n) * static_cast<double>(n) * static_cast<double>(n);
-    const double seconds = quickest(5, [&] {
-      backend_.linear(x, linear, Into::Replace, out, job);
+    const double cells = static_cast<double>(n) * static_cast<double>(n), operations = 2.0 * cells * static_cast<double>(n);
+    for (const Precision precision : {Precision::Float32, Precision::Bf16}) {
+      if (!hasPrecision(precision)) continue;
+      const double seconds = quickest(5, [&] {
+        backend_.linear(x, linear, Into::Replace, out, job);
+        finish(out);
+      });
+      (precision == Precision::Bf16 ? bf16Rate_ : float32Rate_) = operations / seconds;
+      line("limit_product_" + std::to_string(n) + "_" + std::string(nameOf(precision)), seconds, operations, 0);
+    }
+    backend_.setPrecision(Precision::Float32);
+    const double upload = quickest(5, [&] { backend_.write(w, x); });
+    uploadRate_ = 4 * cells / upload;
+    line("limit_upload", upload, 0, 4 * cells);
+    const double through = quickest(5, [&] {
+      backend_.copy(x, out);
       finish(out);
     });
-    rate_ = operations / seconds;
-    line("product_" + std::to_string(n), seconds, operations, 12.0 * static_cast<double>(n * n));
+    line("limit_memory", through, 0, 0, ", \"gb_per_s\": " + std::to_string(8 * cells / through / 1e9));
   }
 
   static Linear linearOf(const Matrix& w) {
@@ -82,42 +107,72 @@ class Benches {
     return linear;
   }
 
-  /// `count` products of two factors [k, d], from host memory to singular values.
-  void fusedSpectra(const std::string& name, int64_t count, int64_t k, int64_t d) {
-    count = scaled(count);
+  /// `count` products of two factors [k, d] in each of `layers` layers, from host memory to singular values.
+  void fusedSpectra(const std::string& name, int64_t count, int64_t k, int64_t d, int64_t layers) {
+    count = scaled(count), layers = std::max<int64_t>(1, layers / part_);
     std::vector<Matrix> factors;
     SpectraBatch batch;
     for (int64_t i = 0; i < 2 * count; ++i) factors.push_back(randomMatrix(k, d, static_cast<uint64_t>(i)));
     for (const Matrix& f : factors) batch.factors.push_back({f, nullptr});
     for (int64_t i = 0; i < count; ++i) batch.products.push_back({2 * i, 2 * i + 1, nullptr});
-    const double factor = static_cast<double>(k * k) * static_cast<double>(d), core = static_cast<double>(k * k * k);
-    line(name, quickest(3, [&] { backend_.spectra(batch, Job()); }), static_cast<double>(count) * (4 * factor + 60 * core),
-         static_cast<double>(2 * count * k * d) * 4);
+    const double factor = static_cast<double>(k * k) * static_cast<double>(d), core = static_cast<double>(k * k * k),
+                 all = static_cast<double>(count * layers);
+    const double seconds = quickest(2, [&] {
+      for (int64_t l = 0; l < layers; ++l) backend_.spectra(batch, Job());  // the same numbers: times don't depend on them
+    });
+    line(name, seconds, all * (4 * factor + 60 * core), 2 * all * static_cast<double>(k * d) * 4);
   }
 
-  /// Q, K and V of 32 x 32 heads of width 128 at d 4096: the pair sums over one strip of the model axis, whole in extent.
+  /// W_Q, W_K, W_V, W_O of 128 heads of a DeepSeek-V3 layer in latent coordinates, and W_QK and W_OV of each.
+  void deepseekLayer() {
+    const int64_t heads = scaled(128), k = 128, widths[] = {1536, 512, 512, 7168};
+    std::vector<Matrix> factors;
+    SpectraBatch batch;
+    double bytes = 0, operations = 0;
+    for (int64_t h = 0; h < heads; ++h) {
+      for (const int64_t d : widths) {
+        factors.push_back(randomMatrix(k, d, factors.size()));
+        bytes += 4.0 * static_cast<double>(k * d), operations += 2.0 * static_cast<double>(k * k) * static_cast<double>(d);
+      }
+    }
+    for (const Matrix& f : factors) batch.factors.push_back({f, nullptr});
+    for (int64_t h = 0; h < heads; ++h) {
+      for (int64_t i = 4 * h; i < 4 * h + 4; ++i) batch.products.push_back({i, -1, nullptr});
+      batch.products.push_back({4 * h, 4 * h + 1, nullptr}), batch.products.push_back({4 * h + 2, 4 * h + 3, nullptr});
+    }
+    operations += 60.0 * static_cast<double>(k * k * k) * static_cast<double>(batch.products.size());
+    line("spectra_deepseek_v3_layer_all", quickest(2, [&] { backend_.spectra(batch, Job()); }), operations, bytes);
+  }
+
+  /// Q, K and V of 32 x 32 heads of width 128 at d 4096: the pair sums over all strips of the model axis, as core/weights asks for them.
   void composition() {
-    const int64_t layers = scaled(32), heads = 32, k = 128, d = 4096, width = scaled(512);
-    const Matrix rows = randomMatrix(k, width, 9);  // the same numbers for every head: times don't depend on them
+    const int64_t layers = std::max<int64_t>(2, 32 / part_), heads = 32 / std::min<int64_t>(4, part_), k = 128, d = scaled(4096),
+                  width = std::min<int64_t>(d, 512);
+    const Matrix rows = randomMatrix(k, width, 9);  // the same numbers for every head and strip: times don't depend on them
     PairStrip strip{width, width, {}, {}};
     PairPlan plan;
     for (int64_t i = 0; i < (layers - 1) * heads; ++i) strip.writers.push_back({rows.data(), k});
     for (int64_t i = 0; i < (layers - 1) * heads * 3; ++i) strip.readers.push_back({rows.data(), k});
     for (int64_t l = 1; l < layers; ++l) plan.groups.push_back({0, l * heads, (l - 1) * 3 * heads, 3 * heads});
     std::vector<double> sums(strip.writers.size() * strip.readers.size());
-    const double seconds = quickest(1, [&] { backend_.addPairSums(strip, strip, plan, sums, Job()); });
-    const double pairs = 1.5 * static_cast<double>(heads * heads * layers * (layers - 1)), area = static_cast<double>(width * width);
-    line("composition_32x32_strip_of_" + std::to_string(width) + "_of_" + std::to_string(d), seconds, pairs * area, 0);
+    const PairStrip other = strip;
+    const int64_t strips = d / width;
+    const double seconds = quickest(1, [&] {
+      for (int64_t a = 0; a < strips; ++a) {
+        for (int64_t b = a; b < strips; ++b) backend_.addPairSums(strip, a == b ? strip : other, plan, sums, Job());
+      }
+    });
+    const double pairs = 1.5 * static_cast<double>(heads * heads * layers * (layers - 1)), area = static_cast<double>(d * d),
+                 thin = static_cast<double>(strip.writers.size() + strip.readers.size());
+    line("composition_32x32_d4096_qkv", seconds, pairs * area + thin * area * static_cast<double>(k),
+         4 * thin * static_cast<double>(k * width * strips * strips));
   }
 
-  /// The products and the attention of one Llama 8B layer, 4,096 tokens.
+  /// The products, the attention and the head scores of one Llama 8B layer, 4,096 tokens.
   void llamaLayer(Precision precision) {
-    const int64_t n = scaled(4096), d = 4096, heads = 32, groups = 8, k = 128, inner = 14336;
-    try {
-      backend_.setPrecision(precision);
-    } catch (const Error&) {
-      return;  // not a device's
-    }
+    const int64_t n = scaled(4096), d = scaled(4096), groups = std::max<int64_t>(1, 8 / part_), heads = 4 * groups, k = 128,
+                  inner = scaled(14336);
+    if (!hasPrecision(precision)) return;
     const Matrix qkv = randomMatrix((heads + 2 * groups) * k, d, 3, 0.02), o = randomMatrix(d, heads * k, 4, 0.02),
                  up = randomMatrix(2 * inner, d, 5, 0.02), down = randomMatrix(d, inner, 6, 0.02);
     const Linear a = linearOf(qkv), b = linearOf(o), c = linearOf(up), e = linearOf(down);
@@ -127,9 +182,19 @@ class Benches {
     const AttentionRule rule{heads, groups, k, k, 1 / std::sqrt(static_cast<double>(k)), 0, 0, true};
     const AttentionInput input{read.colsFrom(0, heads * k), read.colsFrom(heads * k, groups * k),
                                read.colsFrom((heads + groups) * k, groups * k), rule};
+    RowPattern before;  // the keys of previous, own, first
+    before.starts.push_back(0);
+    for (int64_t i = 0; i < n; ++i) {
+      for (const int64_t j : {int64_t{0}, i - 1, i}) {
+        if (j >= 0 && (before.cols.empty() || static_cast<size_t>(before.starts.back()) == before.cols.size() || before.cols.back() < j))
+          before.cols.push_back(static_cast<int32_t>(j));
+      }
+      before.starts.push_back(static_cast<int64_t>(before.cols.size()));
+    }
     const double seconds = quickest(3, [&] {
       backend_.linear(x, a, Into::Replace, read, job);
-      backend_.attention(input, out, job);
+      const AttentionStatistics rows = backend_.attention(input, out, job);
+      backend_.patternSums(input, rows, before, job);
       backend_.linear(out, b, Into::Replace, result, job);
       backend_.linear(x, c, Into::Replace, wide, job);
       backend_.linear(wide.colsFrom(0, inner), e, Into::Replace, result, job);
@@ -137,12 +202,11 @@ class Benches {
     });
     const double weights = static_cast<double>(qkv.size() + o.size() + up.size() + down.size()), tokens = static_cast<double>(n);
     line("llama_8b_layer_4096_" + std::string(nameOf(precision)), seconds,
-         2 * weights * tokens + 2 * tokens * tokens * static_cast<double>(heads * k), weights * 4);
+         2 * weights * tokens + 2 * tokens * tokens * static_cast<double>(heads * k), 0);
     backend_.setPrecision(Precision::Float32);
   }
 
-  void attention(const std::string& name, int64_t n, int64_t window) {
-    n = scaled(n);
+  double attention(const std::string& name, int64_t n, int64_t window, const std::string& more = {}, double beside = 0) {
     const int64_t heads = 16, k = 64;
     const AttentionRule rule{heads, heads, k, k, 0.125, 0, window, true};
     const AttentionInput input{backend_.upload(randomMatrix(n, heads * k, 11)), backend_.upload(randomMatrix(n, heads * k, 12)),
@@ -154,7 +218,28 @@ class Benches {
       finish(out);
     });
     const double keys = window > 0 ? static_cast<double>(window) : static_cast<double>(n) / 2;
-    line(name, seconds, 4 * static_cast<double>(n) * keys * static_cast<double>(heads * k), 0);
+    line(name, seconds, 4 * static_cast<double>(n) * keys * static_cast<double>(heads * k), 0,
+         beside > 0 ? more + ", \"share_of_dense_time\": " + std::to_string(seconds / beside) : more);
+    return seconds;
+  }
+
+  /// A window of 64 of 8,192 keys beside all of them: the share of time, and of the causal 64 x 64 blocks. One head of it as a mask too.
+  void windowed() {
+    const int64_t n = scaled(8192), blocks = (n + 63) / 64;
+    const double dense = attention("attention_causal_8192", n, 0);
+    const double share = static_cast<double>(2 * blocks - 1) / (0.5 * static_cast<double>(blocks * (blocks + 1)));
+    attention("attention_window_64_of_8192", n, 64, ", \"share_of_causal_blocks\": " + std::to_string(share), dense);
+    const Matrix q = randomMatrix(n, 64, 17), key = randomMatrix(n, 64, 18), value = randomMatrix(n, 64, 19);
+    Matrix out(n, 64);
+    RangeList seen;
+    for (int64_t i = 0; i < n; ++i) {
+      seen.ranges.push_back({std::max<int64_t>(0, i - 63), i + 1});
+      seen.begin.push_back(seen.ranges.size());
+    }
+    const MaskedHead head{q, key, value, 0.125, 0, 0, 0};
+    const double size = static_cast<double>(n);
+    line("mask_window_64_of_8192_one_head", quickest(3, [&] { backend_.maskedAttention(head, seen, out.view(), Job()); }),
+         4 * size * 64 * 64, 3 * size * 64 * 4);
   }
 
   /// 1,600 x 1,000 cells of one head's map of 32,768 tokens: whole, and exact entries.
@@ -179,7 +264,7 @@ class Benches {
 
   Backend& backend_;
   int64_t part_;
-  double rate_ = 0;
+  double float32Rate_ = 0, bf16Rate_ = 0, uploadRate_ = 0;
 };
 
 }  // namespace

@@ -24,15 +24,33 @@ def line(name, seconds, what):
     print(json.dumps({"bench": name, "peer": what, "peer_s": seconds}), flush=True)
 
 
-def fused(name, count, k, d):
+def fused(name, count, k, d, layers=1):
     left, right = (torch.randn(count, d, k) for _ in range(2))  # in host memory, as ours
 
     def work():
-        a, b = left.to(device), right.to(device)
-        rl, rr = torch.linalg.qr(a, mode="r").R, torch.linalg.qr(b, mode="r").R
-        return torch.linalg.svdvals(rl @ rr.mT).cpu()
+        for _ in range(layers):
+            a, b = left.to(device), right.to(device)
+            rl, rr = torch.linalg.qr(a, mode="r").R, torch.linalg.qr(b, mode="r").R
+            values = torch.linalg.svdvals(rl @ rr.mT).cpu()
+        return values
 
     line(name, quickest(2, work), "torch.linalg.qr and svdvals, batched")
+
+
+def deepseek(name, heads, k, widths):
+    factors = [torch.randn(heads, d, k) for d in widths]  # W_Q, W_K, W_V, W_O
+
+    def work():
+        r = [torch.linalg.qr(f.to(device), mode="r").R for f in factors]
+        alone = [torch.linalg.svdvals(x).cpu() for x in r]
+        return alone, torch.linalg.svdvals(r[0] @ r[1].mT).cpu(), torch.linalg.svdvals(r[2] @ r[3].mT).cpu()
+
+    line(name, quickest(2, work), "torch.linalg.qr and svdvals, batched")
+
+
+def dense(name, n, heads, k):
+    q, key, value = (torch.randn(1, heads, n, k, device=device) for _ in range(3))
+    line(name, quickest(3, lambda: torch.nn.functional.scaled_dot_product_attention(q, key, value, is_causal=True)), "scaled_dot_product_attention, float32, no statistics")
 
 
 def llama(dtype, name):
@@ -58,8 +76,9 @@ def llama(dtype, name):
 
 
 fused("spectra_gpt2_288_fused", 288, 64, 768)
-fused("spectra_32x32_d4096_one_layer_fused", 64, 128, 4096)
-fused("spectra_deepseek_v3_layer_latent_fused", 256, 128, 1536)
+fused("spectra_32x32_d4096_all_fused", 64, 128, 4096, layers=32)
+deepseek("spectra_deepseek_v3_layer_all", 128, 128, (1536, 512, 512, 7168))
 with torch.no_grad():
     llama(torch.float32, "llama_8b_layer_4096_float32")
     llama(torch.bfloat16, "llama_8b_layer_4096_bf16")
+    dense("attention_causal_8192", 8192, 16, 64)

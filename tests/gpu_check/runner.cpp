@@ -85,6 +85,9 @@ int main(int argc, char** argv) {
     const auto backend = openDevice();
     backend->setPrecision(precision);
     std::printf("device: %s\n", backend->device().c_str());
+#ifdef HEADSCOPE_CHECK_STUB
+    std::printf("No card was used: the CPU stands in its place, which proves this program and says nothing of a card.\n");
+#endif
     return isBench ? tests::benchOps(*backend, tests::onlySmallCases()) : check(*backend, precision);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "gpu check: %s\n", e.what());
