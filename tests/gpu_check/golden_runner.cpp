@@ -222,6 +222,8 @@ int check(const fs::path& golden, Precision precision) {
   std::printf("%d passed, %d failed, 0 skipped (%s)\n", report.passed, report.failed, std::string(nameOf(precision)).c_str());
 #ifdef HEADSCOPE_CHECK_STUB
   std::printf("No card was used: the CPU stood in its place, which proves this program and says nothing of a card.\n");
+#elif defined(HEADSCOPE_CHECK_EMULATED)
+  std::printf("No card was used: the kernels ran in an emulation, which proves their logic and says nothing of a card.\n");
 #endif
   return report.failed == 0 && report.passed > 0 ? 0 : 1;
 }

@@ -87,6 +87,8 @@ int main(int argc, char** argv) {
     std::printf("device: %s\n", backend->device().c_str());
 #ifdef HEADSCOPE_CHECK_STUB
     std::printf("No card was used: the CPU stands in its place, which proves this program and says nothing of a card.\n");
+#elif defined(HEADSCOPE_CHECK_EMULATED)
+    std::printf("No card was used: the kernels ran in an emulation, which proves their logic and says nothing of a card.\n");
 #endif
     return isBench ? tests::benchOps(*backend, tests::onlySmallCases()) : check(*backend, precision);
   } catch (const std::exception& e) {
