@@ -173,6 +173,18 @@ void dsyevd_(const char* jobz, const char*, const int* n, double* a, const int* 
   }
 }
 
+void dsterf_(const int* n, double* d, double* e, int* info) {
+  const auto k = static_cast<size_t>(*n);
+  std::vector<double> a(k * k, 0.0), work(1);
+  for (size_t i = 0; i < k; ++i) {
+    a[i * k + i] = d[i];
+    if (i + 1 < k) a[i * k + i + 1] = a[(i + 1) * k + i] = e[i];
+  }
+  const int length = 1 << 20;
+  int iwork = 0;
+  dsyevd_("N", "U", n, a.data(), n, d, work.data(), &length, &iwork, &length, info);
+}
+
 void dgesdd_(const char* jobz, const int* m, const int* n, double* a, const int* lda, double* s, double* u, const int* ldu, double* vt,
              const int* ldvt, double* work, const int* lwork, int*, int* info) {
   *info = 0;
