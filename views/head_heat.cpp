@@ -58,6 +58,8 @@ void addHeat(Figure& figure, const HeadHeat& heat, core::ConstMatrixView values,
       if (head == selection.ref()) figure.addOverlay(RectItem{cell.inset(-1.5), kTransparent, t.accent, 2});
     }
   }
+  // Cells too small for edges of their own: where the heat ends.
+  if (heat.gap <= 0) figure.add(RectItem{heat.cells(), kTransparent, t.line, 0});
   addRubberBand(figure, heat.cells(), frame);
 }
 

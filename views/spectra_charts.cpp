@@ -16,12 +16,19 @@ bool isNormalised(const core::ViewOptions& options) { return numberIn(options, "
 /// Where a chart is low its x axis is not named: what the picture is of says it.
 bool hasAxisTitle(const Rect& area, const Theme& t) { return area.height >= 11 * t.smallSize; }
 
-Rect plotIn(const Rect& area, bool xLabels, const Theme& t) {
-  const double left = t.smallSize * 3.6, top = t.smallSize * 2, right = t.smallSize * 4.6,
+/// widest: label at a line's end.
+Rect plotIn(const Rect& area, bool xLabels, const std::string& widest, const ViewFrame& frame) {
+  const Theme& t = frame.theme;
+  const double left = t.smallSize * 3.6, top = t.smallSize * 2,
+               right = std::max(t.smallSize * 4.6, frame.measure.width(widest, t.small()) + t.gap * 1.5),
                bottom = t.smallSize * (!xLabels                ? 0.8
                                        : hasAxisTitle(area, t) ? 3.4
                                                                : 2.0);
   return {area.x + left, area.y + top, std::max(10.0, area.width - left - right), std::max(10.0, area.height - top - bottom)};
+}
+
+std::string widestLabel(const ViewInput& input, bool hasBase) {
+  return core::headName({input.model->spec().layers - 1, input.model->spec().heads - 1}) + (hasBase ? " base" : "");
 }
 
 double sumOfSquares(const core::Spectrum& s) {
@@ -204,13 +211,14 @@ void SpectraCharts::addValues(Figure& figure, const Rect& area, bool xLabels) co
   const bool isUnset = axis.empty() && input.options.scale == core::ColorScale::SquareRoot;
   const bool isLog = axis == "log" || (axis.empty() && input.options.scale == core::ColorScale::Log) || (isUnset && high > 30 * low);
   if (isLog) y = logAxis(std::max(low * 0.9, high * 1e-8), high * 1.1, label);
-  LineChart chart(figure, plotIn(area, xLabels, frame.theme), {1, longest(), false, "index"}, y, frame.theme);
+  LineChart chart(figure, plotIn(area, xLabels, widestLabel(input, !data.base.empty()), frame), {1, longest(), false, "index"}, y,
+                  frame.theme);
   chart.addAxes(xLabels, hasAxisTitle(area, frame.theme));
   addLines(figure, chart, false);
 }
 
 void SpectraCharts::addEnergy(Figure& figure, const Rect& area) const {
-  LineChart chart(figure, plotIn(area, true, frame.theme), {1, longest(), false, "rank"},
+  LineChart chart(figure, plotIn(area, true, widestLabel(input, !data.base.empty()), frame), {1, longest(), false, "rank"},
                   {kLeastEnergy, 1, true, "energy left out beyond the rank"}, frame.theme);
   chart.addAxes(true, hasAxisTitle(area, frame.theme));
   addLines(figure, chart, true);
@@ -238,7 +246,8 @@ void addOffsetChart(Figure& figure, const ViewInput& input, const OffsetData& da
   if (low > high) low = 0, high = 1;
   const double last = static_cast<double>(lastOffsetIn(input)), pad = std::max(isStable ? 0.05 * high : 1.0, (high - low) * 0.08);
   const std::string name = isStable ? ", stable rank" : ", rank at 99 % energy";
-  LineChart chart(figure, plotIn(area, xLabels, t), {0, last, false, "offset of the query after its key, tokens"},
+  LineChart chart(figure, plotIn(area, xLabels, widestLabel(input, !data.base.empty()), frame),
+                  {0, last, false, "offset of the query after its key, tokens"},
                   {std::max(0.0, low - pad), high + pad, false, data.matrix + "(offset)" + name}, t);
   chart.addAxes(xLabels, hasAxisTitle(area, t));
   const std::vector<Point>* own = nullptr;

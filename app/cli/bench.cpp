@@ -76,6 +76,10 @@ void run(const std::string& name, const CommonFlags& flags) {
   }
   for (const core::Bench& bench : allBenches()) {
     if (!name.empty() && name != bench.name) continue;
+    if (name.empty() && bench.isLong) {
+      if (!flags.isQuiet) std::fprintf(stderr, "%s: left out, as it takes minutes; ask for it by name\n", bench.name);
+      continue;
+    }
     if (!flags.isQuiet) std::fprintf(stderr, "%s: %s\n", bench.name, bench.what);
     const ScratchFolder scratch;
     const core::SgemmRate rate = core::measureSgemm();

@@ -22,6 +22,7 @@ const std::vector<core::Bench>& allBenches() {
       {"spectra", "fused spectra of GPT-2 small and of 32 x 32 heads at d 4096", core::benchSpectra},
       {"latent_spectra", "one DeepSeek-V3 layer from float8", core::benchLatentSpectra},
       {"composition", "all pairs of GPT-2 small", core::benchComposition},
+      {"composition_whole", "all pairs of 32 x 32 heads at d 4096, minutes and 4.3 GB of scratch", core::benchWholeComposition, true},
       {"lora", "adapters of rank 64 at d 4096", core::benchLora},
       {"subspace", "shared output subspace of 32 heads at d 4096", core::benchSubspace},
   };

@@ -36,6 +36,7 @@ struct Bench {
   const char* name;
   const char* what;
   BenchFunction run;
+  bool isLong = false;  // minutes: run only when asked for by name (default: with all others)
 };
 
 // Tools for benches

@@ -18,6 +18,7 @@ std::vector<BenchResult> benchTwelveMechanisms(BenchContext& context);
 std::vector<BenchResult> benchSpectra(BenchContext& context);
 std::vector<BenchResult> benchLatentSpectra(BenchContext& context);
 std::vector<BenchResult> benchComposition(BenchContext& context);
+std::vector<BenchResult> benchWholeComposition(BenchContext& context);
 std::vector<BenchResult> benchLora(BenchContext& context);
 std::vector<BenchResult> benchSubspace(BenchContext& context);
 

@@ -50,10 +50,10 @@ void spectraOf(const Model& model, const std::vector<std::string>& matrices) {
   eachLayerSpectra(model, options, DiskCache(), job, [](LayerSpectra) {});
 }
 
-/// Seconds from cancelling until the work has stopped, the longest of three points on its way. `seconds`: about what it takes in all.
-double cancelSeconds(double seconds, const std::function<void(Job&)>& work) {
+/// Seconds from cancelling until the work has stopped, the longest of some points on its way. `seconds`: about what it takes in all.
+double cancelSeconds(double seconds, const std::function<void(Job&)>& work, const std::vector<double>& parts = {0.15, 0.45, 0.75}) {
   double longest = 0;
-  for (const double part : {0.15, 0.45, 0.75}) {
+  for (const double part : parts) {
     Job job;
     std::chrono::steady_clock::time_point cancelled;
     bool isStopped = false;
@@ -206,6 +206,29 @@ BenchResult wideComposition(BenchContext& context) {
   r.more = {{"ours_processor_s", scale * processor}, {"extra_mb_of_4_layers", extra / 1e6}, {"extra_limit_mb", 2000}};
   addCancel(r, seconds, compose);
   return r;
+}
+
+/// The whole of it, to its end.
+std::vector<BenchResult> benchWholeComposition(BenchContext& context) {
+  const auto model = synthetic(context.scratch / "whole_compose", wide(32));
+  BenchResult r;
+  r.bench = "composition_32x32_d4096_whole";
+  const auto compose = [&](Job& job) { composition(*model, {}, job); };
+  double extra = 0;
+  const double processor = thriftiest(1, [&] {
+    const PeakMemory memory;
+    r.ours = quickest(1, [&] {
+      Job job;
+      compose(job);
+    });
+    extra = memory.peakBytes();
+  });
+  r.floor = compositionOperations(32, 32, 128, 4096) / (context.sgemmGflops * 1e9);
+  r.limit = 360;
+  r.more = {{"ours_processor_s", processor}, {"extra_mb", extra / 1e6}, {"extra_limit_mb", 2000}};
+  r.more["cancel_s"] = cancelSeconds(r.ours, compose, {0.01, 0.06, 0.12});  // among the layers' small matrices, in strips, in products
+  r.more["cancel_limit_s"] = 0.2;
+  return {r};
 }
 
 std::vector<BenchResult> benchComposition(BenchContext& context) {

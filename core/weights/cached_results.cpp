@@ -166,9 +166,11 @@ LoraLayer cachedLayerLora(const Model& base, const Model& adapted, int64_t layer
   const std::string key = loraKey(base, adapted, layer, options);
   LoraLayer found;
   const auto kept = cache.read(key);
-  if (kept && parseLora(*kept, found) && found.layer == layer) return found;
-  found = layerLora(base, adapted, layer, options, job);
-  cache.write(key, packLora(found));
+  if (!kept || !parseLora(*kept, found) || found.layer != layer) {
+    found = layerLora(base, adapted, layer, options, job);
+    cache.write(key, packLora(found));
+  }
+  releaseAttention(base.attention(layer));
   return found;
 }
 

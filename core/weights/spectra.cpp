@@ -299,6 +299,7 @@ void eachLayerSpectra(const Model& model, const SpectraOptions& options, const D
       const auto kept = cache.read(key);
       if (kept && parseSpectra(*kept, spectra) && spectra.layer == layer) {
         spectra.isFromCache = true;
+        releaseAttention(model.attention(layer));  // which the key has read
         done(std::move(spectra));
         continue;
       }
