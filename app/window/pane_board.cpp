@@ -90,7 +90,9 @@ bool PaneBoard::explainAbsence(int index, const Slot& slot, Pane& shown) const {
     shown.message = slot.fault;
     shown.action = "Try again";
   } else if (slot.wanted != slot.key && state_.isStopped(laneOf(index))) {
-    shown.message = std::string(shown.view->title()) + " was stopped before it was done";
+    // What is there stays to be seen.
+    (slot.data && slot.partOf == slot.wanted ? shown.note : shown.message) =
+        std::string(shown.view->title()) + " was stopped before it was done";
     shown.action = "Go on";
   } else if (!shown.input.model && state_.isStopped("model")) {
     shown.message = "Opening the model was stopped";
@@ -146,6 +148,7 @@ void PaneBoard::request(int index, Slot& slot, const views::View& view, const vi
                 Slot& slot = slots_[static_cast<size_t>(index)];
                 if (slot.wanted != key || slot.key == key) return;
                 slot.data = part;
+                slot.partOf = key;
                 repaint_();
               },
               Qt::QueuedConnection);

@@ -44,7 +44,8 @@ class PaneBoard : public views::WorkspaceHost {
   struct Slot {
     std::string view;    // whose data it is
     std::string wanted;  // newest key asked for
-    std::string key;     // of data
+    std::string key;     // of data, when it is whole
+    std::string partOf;  // key that data is a part of, when it is not
     std::string failed;  // key whose computation failed, not to be tried again
     std::string fault;
     std::shared_ptr<const views::ViewData> data;

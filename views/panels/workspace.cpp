@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "views/figure/build.h"
 #include "views/panels/pane_header.h"
 #include "views/panels/widgets.h"
 
@@ -144,6 +145,9 @@ void Workspace::drawBody(WorkspaceHost& host, int index, Rect rect) {
   const double header = theme.paneHeader();
   drawPaneHeader(host, fonts_, index, pane, {rect.x, rect.y - header, rect.width, header});
   if (rect.height < 8 || !pane.view) return;
+  const Rect foot{rect.x, rect.bottom() - theme.rowHeight - theme.gap, rect.width, theme.rowHeight + theme.gap};
+  const bool hasNote = pane.message.empty() && !pane.note.empty() && rect.height > 3 * foot.height;
+  if (hasNote) rect.height -= foot.height;
   Figure& figure = figures_[static_cast<size_t>(index)];
   if (!pane.message.empty()) {
     figure = messageFigure(host, pane.message, {rect.width, rect.height});
@@ -165,6 +169,7 @@ void Workspace::drawBody(WorkspaceHost& host, int index, Rect rect) {
   figureRects_[static_cast<size_t>(index)] = rect;
   if (pane.progress >= 0) fillRect(list, {rect.x, rect.y, rect.width * std::clamp(pane.progress, 0.02, 1.0), 2}, theme.accent);
   handleMouse(host, index, rect, pane);
+  if (hasNote) drawNote(host, index, foot, pane);
   if (!pane.message.empty() && !pane.action.empty()) drawAction(host, index, rect, pane.action);
 }
 
@@ -191,6 +196,22 @@ void Workspace::drawAction(WorkspaceHost& host, int index, Rect rect, const std:
   const Rect area{rect.center().x - width / 2, rect.center().y + theme.gap / 2, width, theme.rowHeight};
   if (area.bottom() > rect.bottom() || width > rect.width) return;
   if (wordButton("action", area, action, {font, theme.accent, theme.ink}, theme, fonts_, "Do this now")) host.resume(index);
+}
+
+void Workspace::drawNote(WorkspaceHost& host, int index, Rect rect, const WorkspaceHost::Pane& pane) {
+  const Theme& theme = host.theme();
+  const Font font = theme.sans(), strong{FontFace::Sans, theme.textSize, FontWeight::SemiBold};
+  const double action = pane.action.empty() ? 0 : fonts_.width(pane.action, strong) + 2 * theme.gap;
+  Figure figure;
+  figure.size = {rect.width, rect.height};
+  figure.background = theme.canvas;
+  figure.add(segment({0, 0.5}, {rect.width, 0.5}, theme.line));
+  const double room = std::max(1.0, rect.width - 4 * theme.gap - action), width = std::min(room, fonts_.width(pane.note, font));
+  figure.add(TextItem{{2 * theme.gap, rect.height / 2}, pane.note, font, theme.inkSecond, AnchorX::Left, AnchorY::Middle, 0, room});
+  sink_.draw(figure, *ImGui::GetWindowDrawList(), {rect.x, rect.y});
+  if (pane.action.empty()) return;
+  const Rect area{rect.x + 4 * theme.gap + width, rect.y + theme.gap / 2, action - 2 * theme.gap, theme.rowHeight};
+  if (wordButton("action", area, pane.action, {strong, theme.accent, theme.ink}, theme, fonts_, "Compute the rest")) host.resume(index);
 }
 
 void Workspace::handleMouse(WorkspaceHost& host, int index, Rect rect, const WorkspaceHost::Pane& pane) {

@@ -21,7 +21,8 @@ class WorkspaceHost {
     std::shared_ptr<const ViewData> data;  // null: not there yet
     double progress = -1;                  // of the job that makes it; < 0: none runs
     std::string message;                   // shown in place of the figure; "" none
-    std::string action;                    // the one thing to do about it, a word to press; "" none
+    std::string note;                      // shown under the figure: why it is not whole; "" none
+    std::string action;                    // the one thing to do about message or note, a word to press; "" none
   };
   virtual int paneCount() const = 0;  // 1, 2 or 4
   virtual int maximised() const = 0;  // pane that fills the centre, -1: none
@@ -68,6 +69,8 @@ class Workspace {
   /// A message in place of the figure, its action below it.
   Figure messageFigure(const WorkspaceHost& host, const std::string& message, Size size) const;
   void drawAction(WorkspaceHost& host, int index, Rect rect, const std::string& action);
+  /// The note with its action behind it, on a line of its own.
+  void drawNote(WorkspaceHost& host, int index, Rect rect, const WorkspaceHost::Pane& pane);
   void handleMouse(WorkspaceHost& host, int index, Rect rect, const WorkspaceHost::Pane& pane);
   void splitter(const char* id, Rect rect, bool isVertical, double& fraction, double extent);
 

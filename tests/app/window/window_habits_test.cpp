@@ -21,6 +21,7 @@
 #include "app/window/status_strip.h"
 #include "app/window/token_strip.h"
 #include "app/window/window_times.h"
+#include "core/weights/synthetic_checkpoint.h"
 #include "tests/app/window/window_fixture.h"
 #include "tests/support/folders.h"
 #include "views/view.h"
@@ -155,6 +156,35 @@ TEST_F(Habits, whatTheStatusSaysOfJobsStaysToBeRead) {
   ASSERT_TRUE(waitFor([&] { return state().jobs().isIdle(); }));
   ASSERT_TRUE(waitFor([&] { return window_->status().jobText().isEmpty(); }));
   EXPECT_FALSE(window_->status().stopButton()->isVisible());
+}
+
+TEST_F(Habits, whatAStoppedWeightViewHasStaysAndGoesOn) {
+  ASSERT_TRUE(settle());
+  // Layers enough to be stopped among, and of this run alone: the disk cache must not have them.
+  core::SyntheticCheckpoint plan;
+  plan.layers = 64, plan.width = 256, plan.heads = plan.kvHeads = 8, plan.headWidth = 32;
+  plan.seed = static_cast<uint64_t>(QCoreApplication::applicationPid());
+  plan.write(std::filesystem::path(folder_.path().toStdString()) / "layers");
+  state().openModel(folder_.path() + QStringLiteral("/layers"));
+  ASSERT_TRUE(waitFor([&] { return state().layers() == 64; }));
+  window_->command("view_rank_map")->trigger();
+  const int pane = state().focusedPane();
+  const auto shown = [&] { return window_->board().pane(pane, {400, 400}); };
+  ASSERT_TRUE(waitFor([&] { return shown().data != nullptr; }));
+  state().stopJobs();
+  if (state().isStopped("pane " + std::to_string(pane))) {
+    frame();
+    const views::WorkspaceHost::Pane stopped = shown();
+    EXPECT_NE(stopped.data, nullptr);
+    EXPECT_TRUE(stopped.message.empty()) << stopped.message;
+    EXPECT_NE(stopped.note.find("was stopped"), std::string::npos) << stopped.note;
+    EXPECT_EQ(stopped.action, "Go on");
+    EXPECT_LT(window_->canvas()->workspace()->figureRect(pane).bottom(), window_->canvas()->height() - 8);  // the note's line is below
+    window_->grab().save(QString::fromStdString((tests::buildFolder() / "window_stopped_view.png").string()));
+    window_->board().resume(pane);
+  }
+  ASSERT_TRUE(waitFor([&] { return window_->board().hasPicture(pane); }));
+  EXPECT_TRUE(shown().note.empty());
 }
 
 TEST_F(Habits, presenterModeEnlargesTypeAndDropsTheDocks) {
