@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/weights/cached_results.h"
+#include "views/device.h"
 
 namespace headscope::views {
 namespace {
@@ -105,7 +106,8 @@ ChosenEdges chooseEdges(const CompositionData& data, const EdgeChoice& choice) {
   return chosen;
 }
 
-std::shared_ptr<const CompositionData> computeComposition(const core::Model& model, core::Job& job, const View::ShowPart& show) {
+std::shared_ptr<const CompositionData> computeComposition(const ViewInput& input, core::Job& job, const View::ShowPart& show) {
+  const core::Model& model = *input.model;
   const auto start = [&] {
     auto data = std::make_shared<CompositionData>();
     data->layers = model.spec().layers, data->heads = model.spec().heads;
@@ -115,6 +117,7 @@ std::shared_ptr<const CompositionData> computeComposition(const core::Model& mod
   };
   core::CompositionOptions options;
   options.fold = core::defaultFold(model.spec());
+  options.backend = deviceOf(input);
   const auto data = start();
   data->scores = core::cachedComposition(model, options, core::DiskCache::ofUser(), job);
   findStrongest(*data);

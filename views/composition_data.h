@@ -52,6 +52,6 @@ struct ChosenEdges {
 };
 ChosenEdges chooseEdges(const CompositionData& data, const EdgeChoice& choice);
 
-std::shared_ptr<const CompositionData> computeComposition(const core::Model& model, core::Job& job, const View::ShowPart& show);
+std::shared_ptr<const CompositionData> computeComposition(const ViewInput& input, core::Job& job, const View::ShowPart& show);
 
 }  // namespace headscope::views

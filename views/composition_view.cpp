@@ -46,7 +46,7 @@ class CompositionView : public View {
     return computeInParts(input, size, job, nullptr);
   }
   std::shared_ptr<const ViewData> computeInParts(const ViewInput& input, Size, core::Job& job, const ShowPart& show) const override {
-    return computeComposition(*input.model, job, show);
+    return computeComposition(input, job, show);
   }
 
   Figure draw(const ViewInput& input, const ViewData* data, const ViewFrame& frame) const override {
@@ -80,7 +80,7 @@ class CompositionView : public View {
   Table table(const ViewInput& input, core::Job& job) const override {
     Table table{{"layer", "head", "to_layer", "to_head", "kind", "value", "excess"}, {}};
     if (!input.model) return table;
-    const auto data = computeComposition(*input.model, job, nullptr);
+    const auto data = computeComposition(input, job, nullptr);
     if (data->base) table.columns.insert(table.columns.end(), {"without_adapter", "change"});
     EdgeChoice choice = choiceOf(input);
     choice.most = std::numeric_limits<size_t>::max();

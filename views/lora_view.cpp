@@ -7,6 +7,7 @@
 
 #include "core/attention/head_name.h"
 #include "core/weights/cached_results.h"
+#include "views/device.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
 #include "views/figure_slider.h"
@@ -65,6 +66,7 @@ class LoraView : public View {
       core::LoraOptions options;
       options.withDetails = withDetails;
       options.offset = offsetOf(input);
+      options.backend = deviceOf(input);
       for (int64_t l = 0; l < data.layers; ++l) {
         job.report(((withDetails ? 1.0 : 0.0) + static_cast<double>(l) / static_cast<double>(data.layers)) / passes,
                    (withDetails ? "intruders and angles, layer " : "layer ") + std::to_string(l));

@@ -51,7 +51,7 @@ class RankMapView : public View {
     return computeInParts(input, size, job, nullptr);
   }
   std::shared_ptr<const ViewData> computeInParts(const ViewInput& input, Size, core::Job& job, const ShowPart& show) const override {
-    return rankScalars(*input.model, shownIn(input.options).matrix, needsLora(input.options), job, show);
+    return rankScalars(input, shownIn(input.options).matrix, needsLora(input.options), job, show);
   }
 
   Figure draw(const ViewInput& input, const ViewData* data, const ViewFrame& frame) const override {
@@ -66,7 +66,7 @@ class RankMapView : public View {
     Table table{{"layer", "head", "matrix"}, {}};
     for (const std::string& measure : spectrumMeasures()) table.columns.push_back(measure);
     if (!input.model) return table;
-    const auto data = rankScalars(*input.model, {}, needsLora(input.options), job, nullptr);
+    const auto data = rankScalars(input, {}, needsLora(input.options), job, nullptr);
     std::vector<ScalarName> extra;
     for (const ScalarName& name : {shownIn(input.options), acrossIn(input.options)}) {
       if (!name.isOfMatrix()) extra.push_back(name), table.columns.push_back(name.measure);

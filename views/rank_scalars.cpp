@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/weights/cached_results.h"
+#include "views/device.h"
 
 namespace headscope::views {
 namespace {
@@ -111,13 +112,15 @@ double RankMapData::at(const ScalarName& name, core::HeadRef head, const core::H
   return measureOf(measures.at(name.matrix)[index], name.measure);
 }
 
-std::shared_ptr<const RankMapData> rankScalars(const core::Model& model, const std::string& first, bool withLora, core::Job& job,
+std::shared_ptr<const RankMapData> rankScalars(const ViewInput& input, const std::string& first, bool withLora, core::Job& job,
                                                const View::ShowPart& show) {
+  const core::Model& model = *input.model;
   RankMapData data;
   data.modelName = model.name();
   data.layers = model.spec().layers, data.heads = model.spec().heads;
   core::SpectraOptions options;
   options.fold = core::defaultFold(model.spec());
+  options.backend = deviceOf(input);
   data.isFolded = options.fold == core::Fold::On;
   const std::vector<std::string> all = headMatrices(model.spec());
   const bool hasFirst = show && all.size() > 1 && std::find(all.begin(), all.end(), first) != all.end();
@@ -135,6 +138,7 @@ std::shared_ptr<const RankMapData> rankScalars(const core::Model& model, const s
     const auto base = model.withoutAdapter();
     core::LoraOptions lora;
     lora.withDetails = false;
+    lora.backend = options.backend;
     for (int64_t l = 0; l < data.layers; ++l) {
       job.report(static_cast<double>(l) / static_cast<double>(data.layers), "adapter, layer " + std::to_string(l));
       takeLora(data, core::cachedLayerLora(*base, model, l, lora, core::DiskCache::ofUser(), job));

@@ -34,7 +34,7 @@ struct RankMapData : ViewData {
 
 /// Spectra of all heads, layer by layer: of the matrix `first` ("" none) in all layers, then of all matrices, then the adapter's
 /// changes when asked; `show` gets what is there so far.
-std::shared_ptr<const RankMapData> rankScalars(const core::Model& model, const std::string& first, bool withLora, core::Job& job,
+std::shared_ptr<const RankMapData> rankScalars(const ViewInput& input, const std::string& first, bool withLora, core::Job& job,
                                                const View::ShowPart& show);
 
 }  // namespace headscope::views

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "views/device.h"
 #include "views/option_values.h"
 
 namespace headscope::views {
@@ -75,7 +76,8 @@ std::shared_ptr<const ViewData> computeSpectra(const ViewInput& input, core::Job
   const core::Model& model = *input.model;
   data.matrix = spectraMatrix(input);
   data.modelName = model.name();
-  const core::SpectraOptions options = optionsFor(model, data.matrix);
+  core::SpectraOptions options = optionsFor(model, data.matrix);
+  options.backend = deviceOf(input);
   data.isFolded = options.fold == core::Fold::On;
   const auto base = model.adapter() == nullptr ? nullptr : model.withoutAdapter();
   const auto share = [&] {

@@ -88,6 +88,8 @@ inline const std::vector<AttentionCase>& attentionCases() {
       {600, rule(1, 1, 8, 8), 6.0},
       {600, rule(1, 1, 8, 8, 0, 0, false), 6.0},
       {90, rule(6, 3, 1, 1), 3.0},
+      {130, rule(1, 1, 256, 256)},
+      {4096, rule(1, 1, 8, 8)},
   };
   return cases;
 }
