@@ -27,9 +27,9 @@ inline cusolverStatus_t cusolverDnXsyevd_bufferSize(cusolverDnHandle_t, cusolver
 inline cusolverStatus_t cusolverDnXsyevd(cusolverDnHandle_t, cusolverDnParams_t, cusolverEigMode_t, cublasFillMode_t, int64_t n,
                                          cudaDataType, void* a, int64_t lda, cudaDataType, void* w, cudaDataType, void*, size_t, void*,
                                          size_t, int* info) {
-  const int size = static_cast<int>(n), stride = static_cast<int>(lda), length = 1 << 20;
-  std::vector<double> work(1);
+  const int size = static_cast<int>(n), stride = static_cast<int>(lda), length = 66 * size + 1, one = 1;
+  std::vector<double> work(static_cast<size_t>(length));
   int iwork = 0;
-  dsyevd_("N", "U", &size, static_cast<double*>(a), &stride, static_cast<double*>(w), work.data(), &length, &iwork, &length, info);
+  dsyevd_("N", "U", &size, static_cast<double*>(a), &stride, static_cast<double*>(w), work.data(), &length, &iwork, &one, info);
   return CUSOLVER_STATUS_SUCCESS;
 }

@@ -34,6 +34,9 @@ struct Fiber {
   jmp_buf here;
   ucontext_t start;
   bool isStarted = false, isDone = true;
+  const Meeting* waitsFor = nullptr;  // until its generation is another
+  unsigned generation = 0;
+  bool isWaiting() const { return waitsFor != nullptr && waitsFor->generation == generation; }
 };
 
 class Block {
@@ -50,15 +53,11 @@ class Block {
       std::memset(shared_, 0xFF, launch.shared);
       all_ = {launch.block, 0, 0, 0, 0};
       for (Meeting& warp : warps_) warp = {32, 0, 0, 0, 0};
-      for (unsigned t = 0; t < launch.block; ++t) fibers_[t]->isDone = false;
+      for (unsigned t = 0; t < launch.block; ++t) fibers_[t]->isDone = false, fibers_[t]->waitsFor = nullptr;
+      const unsigned warps = launch.block / 32;
       for (unsigned left = launch.block; left > 0;) {
         left = 0;
-        for (unsigned i = 0; i < launch.block; ++i) {
-          const unsigned t = isBackwards ? launch.block - 1 - i : i;
-          if (fibers_[t]->isDone) continue;
-          resume(t);
-          left += fibers_[t]->isDone ? 0 : 1;
-        }
+        for (unsigned w = 0; w < warps; ++w) left += runWarp(isBackwards ? warps - 1 - w : w, isBackwards);
       }
     }
   }
@@ -70,7 +69,10 @@ class Block {
       meeting.arrived = 0, meeting.anyBefore = meeting.any, meeting.any = 0;
       ++meeting.generation;
     } else {
+      Fiber& fiber = *fibers_[threadIdx.x];
+      fiber.waitsFor = &meeting, fiber.generation = generation;
       while (meeting.generation == generation) yield();
+      fiber.waitsFor = nullptr;
     }
     return meeting.anyBefore;
   }
@@ -96,6 +98,23 @@ class Block {
     if (fiber.start.uc_stack.ss_sp == MAP_FAILED) fail("no memory for a thread");
     fiber.start.uc_stack.ss_size = kStackBytes, fiber.start.uc_link = nullptr;
     makecontext(&fiber.start, reinterpret_cast<void (*)()>(&Block::enter), 0);
+  }
+  /// Until its threads have ended or wait for other warps; returns how many have not ended.
+  unsigned runWarp(unsigned warp, bool isBackwards) {
+    unsigned left = 32;
+    for (bool isMoving = true; isMoving;) {
+      isMoving = false, left = 0;
+      for (unsigned i = 0; i < 32; ++i) {
+        const unsigned t = warp * 32 + (isBackwards ? 31 - i : i);
+        if (fibers_[t]->isDone) continue;
+        if (!fibers_[t]->isWaiting()) {
+          resume(t);
+          isMoving = true;
+        }
+        left += fibers_[t]->isDone ? 0 : 1;
+      }
+    }
+    return left;
   }
   void resume(unsigned t) {
     threadIdx.x = t;

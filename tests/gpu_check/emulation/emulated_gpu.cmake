@@ -1,0 +1,19 @@
+# headscope_emulated_gpu(TARGET ROOT): all of gpu/, kernels rewritten for C++, over the stand-in for CUDA in this folder. The caller links core.
+set(EMULATION_FOLDER ${CMAKE_CURRENT_LIST_DIR})
+function(headscope_emulated_gpu target root)
+  file(GLOB sources CONFIGURE_DEPENDS ${root}/gpu/*.cpp ${root}/gpu/device/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "/plugin.cpp$")
+  file(GLOB kernels CONFIGURE_DEPENDS ${root}/gpu/kernels/*.cu)
+  foreach(kernel ${kernels})
+    get_filename_component(name ${kernel} NAME_WE)
+    set(rewritten ${CMAKE_BINARY_DIR}/emulated/${name}.cpp)
+    add_custom_command(OUTPUT ${rewritten} DEPENDS ${kernel} ${EMULATION_FOLDER}/kernels.sed
+      COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/emulated
+      COMMAND sed -E -f ${EMULATION_FOLDER}/kernels.sed ${kernel} > ${rewritten})
+    list(APPEND sources ${rewritten})
+  endforeach()
+  add_library(${target} STATIC ${sources} ${EMULATION_FOLDER}/emulation.cpp)
+  target_include_directories(${target} BEFORE PUBLIC ${EMULATION_FOLDER} ${root})
+  target_compile_definitions(${target} PUBLIC HEADSCOPE_CHECK_EMULATED PRIVATE HEADSCOPE_VERSION="emulated")
+  target_compile_options(${target} PRIVATE -O2 -U_FORTIFY_SOURCE)
+endfunction()

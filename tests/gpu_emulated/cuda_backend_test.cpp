@@ -1,0 +1,105 @@
+// CudaBackend whole, kernels included, over a stand-in for CUDA (tests/gpu_check/emulation): what it computes, in both orders of a
+// block's threads, and what becomes of a pass when the card's memory is short. Says nothing of a card.
+#include "gpu/cuda_backend.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "core/attention/forward.h"
+#include "core/backend/cpu/cpu_backend.h"
+#include "core/backend/guarded_backend.h"
+#include "core/backend/open_backend.h"
+#include "core/model/adapter.h"
+#include "core/weights/lora.h"
+#include "tests/support/golden.h"
+#include "tests/support/golden_run.h"
+#include "tests/support/op_checks.h"
+
+using namespace headscope::core;
+using namespace headscope::tests;
+using headscope::gpu::CudaBackend;
+
+namespace {
+
+/// Small cases, and settings of the emulation that end with the test.
+class EmulatedCuda : public testing::Test {
+ protected:
+  EmulatedCuda() { onlySmallCases() = true; }
+  ~EmulatedCuda() override {
+    onlySmallCases() = false;
+    ::unsetenv("EMULATED_BACKWARDS"), ::unsetenv("EMULATED_MIB");
+  }
+  static void expectAllHold(const std::vector<OpCheck>& checks) {
+    EXPECT_FALSE(checks.empty());
+    for (const OpCheck& check : checks) EXPECT_TRUE(check.holds()) << check.name << ": " << check.difference << " of " << check.tolerance;
+  }
+};
+
+void expectGolden(const std::shared_ptr<const Model>& model, const std::filesystem::path& folder, const std::shared_ptr<Backend>& backend,
+                  const std::string& when) {
+  const auto golden = openGolden(folder);
+  Job job;
+  const GoldenDifferences d = compareWithGolden(runForward(model, goldenPrompt(*golden, model->spec()), backend, {}, job), *golden);
+  EXPECT_LE(d.attention, 1e-5) << when;
+  EXPECT_TRUE(d.isMaskExact) << when;
+  EXPECT_LE(d.hidden, 1e-4) << when;
+  EXPECT_LE(d.logits, 1e-4) << when;
+}
+
+}  // namespace
+
+TEST_F(EmulatedCuda, rowsLinearMapsAndAttention) {
+  CudaBackend backend;
+  for (const auto checks : {checkRowOps, checkLinear, checkAttention, checkMaps, checkMasks}) expectAllHold(checks(backend));
+}
+
+TEST_F(EmulatedCuda, weights) {
+  CudaBackend backend;
+  expectAllHold(checkWeights(backend));
+}
+
+TEST_F(EmulatedCuda, theOrderOfABlocksThreadsChangesNothing) {
+  ::setenv("EMULATED_BACKWARDS", "1", 1);
+  CudaBackend backend;
+  for (const auto checks : {checkRowOps, checkAttention, checkMaps, checkMasks}) expectAllHold(checks(backend));
+}
+
+TEST_F(EmulatedCuda, isTakenIntoUse) {
+  const PluginResult result = guarded({std::make_shared<CudaBackend>(), ""}, DiskCache());
+  ASSERT_NE(result.backend, nullptr) << result.reason;
+  EXPECT_EQ(result.backend->name(), "cuda");
+  EXPECT_EQ(result.backend->reason(), "");
+}
+
+TEST_F(EmulatedCuda, modelsAndAdapters) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  const auto backend = std::make_shared<GuardedBackend>(std::make_shared<CudaBackend>(), std::make_shared<CpuBackend>());
+  for (const char* name : {"gpt2", "gemma2", "deepseek_v3_fp8", "bert"})
+    expectGolden(Model::open(goldenFolder() / "models" / name), goldenFolder() / "models" / name, backend, name);
+  const auto folder = goldenFolder() / "adapters" / "llama_dora";
+  const auto adapter = Adapter::open(folder);
+  const auto base = Model::open(goldenFolder() / "models" / adapter->config().baseModel), adapted = base->withAdapter(adapter);
+  expectGolden(adapted, folder, backend, "llama_dora");
+  LoraOptions here;
+  here.withDetails = false;
+  LoraOptions there = here;
+  there.backend = backend;
+  const LoraLayer a = layerLora(*base, *adapted, 0, here, Job()), b = layerLora(*base, *adapted, 0, there, Job());
+  for (size_t h = 0; h < a.heads.size(); ++h) EXPECT_NEAR(a.heads[h].qk.relative, b.heads[h].qk.relative, 1e-6);
+  EXPECT_EQ(backend->reason(), "");
+}
+
+TEST_F(EmulatedCuda, shortMemoryAnywhereIsMadeUpForOnTheHost) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  const auto model = Model::open(goldenFolder() / "models" / "llama3_gqa");
+  int made = 0;
+  for (const char* mebibytes : {"0", "1", "2", "3", "5", "8"}) {
+    ::setenv("EMULATED_MIB", mebibytes, 1);
+    const auto backend = std::make_shared<GuardedBackend>(std::make_shared<CudaBackend>(), std::make_shared<CpuBackend>());
+    expectGolden(model, goldenFolder() / "models" / "llama3_gqa", backend, std::string(mebibytes) + " MiB");
+    EXPECT_FALSE(backend->isLost()) << mebibytes;
+    made += backend->reason().find("memory was short") != std::string::npos ? 1 : 0;
+  }
+  EXPECT_GT(made, 0);
+}
