@@ -34,25 +34,40 @@ struct Reduced {
   DoubleMatrix reflectors;                    // [n - 1, n]
 };
 
-/// y[first ..] = A x over the trailing rows, split over the pool: A is stored whole.
-void trailingProduct(const DoubleMatrix& a, int64_t first, const double* x, double* y, const Job& job) {
-  const int64_t n = a.rows - first;
-  parallelFor((n + kTile - 1) / kTile,
-              [&](int64_t t) {
-                const int64_t row = first + t * kTile, count = std::min(kTile, a.rows - row);
-                cblas_dgemv(CblasRowMajor, CblasNoTrans, asInt(count), asInt(n), 1.0, a.row(row) + first, asInt(a.cols), x + first, 1, 0.0,
-                            y + row, 1);
-              },
-              &job);
+/// y[first ..] = A x over the trailing rows, split over the pool: only the upper triangle is read, each tile once for both of its products,
+/// as memory is what this waits for. parts [tiles, n]: sums of the rows of tiles, where they are added up.
+void trailingProduct(const DoubleMatrix& a, int64_t first, const double* x, double* y, DoubleMatrix& parts, const Job& job) {
+  const int64_t n = a.rows, tiles = (n - first + kTile - 1) / kTile;
+  parallelFor(
+      tiles,
+      [&](int64_t t) {
+        const int64_t row = first + t * kTile;
+        const int rows = asInt(std::min(kTile, n - row)), stride = asInt(n);
+        double* part = parts.row(t);
+        cblas_dsymv(CblasRowMajor, CblasUpper, rows, 1.0, a.row(row) + row, stride, x + row, 1, 0.0, part + row, 1);
+        for (int64_t col = row + kTile; col < n; col += kTile) {
+          const int cols = asInt(std::min(kTile, n - col));
+          const double* tile = a.row(row) + col;
+          cblas_dgemv(CblasRowMajor, CblasNoTrans, rows, cols, 1.0, tile, stride, x + col, 1, 1.0, part + row, 1);
+          cblas_dgemv(CblasRowMajor, CblasTrans, rows, cols, 1.0, tile, stride, x + row, 1, 0.0, part + col, 1);
+        }
+      },
+      &job);
+  std::copy_n(parts.row(0) + first, n - first, y + first);
+  for (int64_t t = 1; t < tiles; ++t) {
+    const int64_t from = first + t * kTile;
+    cblas_daxpy(asInt(n - from), 1.0, parts.row(t) + from, 1, y + from, 1);
+  }
 }
 
-/// A -= V^T W + W^T V on rows and columns [first, n), V and W [count, n].
+/// A -= V^T W + W^T V on rows and columns [first, n), V and W [count, n]: tiles on and above the diagonal.
 void updateTrailing(DoubleMatrix& a, int64_t first, const double* v, const double* w, int64_t count, const Job& job) {
   const int64_t n = a.rows, tiles = (n - first + kTile - 1) / kTile;
   parallelFor(
       tiles * tiles,
       [&](int64_t t) {
         const int64_t row = first + t / tiles * kTile, col = first + t % tiles * kTile;
+        if (col < row) return;
         const int rows = asInt(std::min(kTile, n - row)), cols = asInt(std::min(kTile, n - col)), k = asInt(count), stride = asInt(n);
         cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, rows, cols, k, -1.0, v + row, stride, w + col, stride, 1.0, a.row(row) + col,
                     stride);
@@ -66,7 +81,7 @@ Reduced reduce(DoubleMatrix a, const Job& job) {
   const int64_t n = a.rows;
   Reduced out{std::vector<double>(static_cast<size_t>(n)), std::vector<double>(static_cast<size_t>(n - 1)),
               std::vector<double>(static_cast<size_t>(n - 1)), DoubleMatrix(n - 1, n)};
-  DoubleMatrix w(kPanel, n);  // rows w_i of the panel
+  DoubleMatrix w(kPanel, n), parts((n + kTile - 1) / kTile, n);  // rows w_i of the panel; trailingProduct's sums
   std::vector<double> column(static_cast<size_t>(n)), y(static_cast<size_t>(n));
   int64_t start = 0;  // of the panel; A holds the matrix after all earlier panels
   for (int64_t i = 0; i < n; ++i) {
@@ -97,7 +112,7 @@ Reduced reduce(DoubleMatrix a, const Job& job) {
     double* u = w.row(i - start);
     std::fill_n(u, n, 0.0);
     if (tau != 0) {
-      trailingProduct(a, i + 1, v, y.data(), job);
+      trailingProduct(a, i + 1, v, y.data(), parts, job);
       for (int64_t p = start; p < i; ++p) {
         const double* vp = out.reflectors.row(p);
         const double* up = w.row(p - start);
