@@ -52,6 +52,7 @@ MainWindow::MainWindow(const StartOptions& options)
   buildMenus();
   applyTheme();
   restore();
+  canvas_->setFocus();  // keys are commands until one goes to a text
   connect(state_.get(), &AppState::modelChanged, this, [this] {
     const auto& opened = state_->opened();
     if (opened.model) setWindowTitle(QStringLiteral("%1 – Headscope").arg(QString::fromStdString(opened.model->name())));

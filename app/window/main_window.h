@@ -84,6 +84,8 @@ class MainWindow : public QMainWindow {
   void restore();
   void tuckDocks();
   void replaceHeads(const std::string& heads);
+  void switchHead();
+  void tryRandomWords();
   void replaceCanvas(const QString& reason);
   void repaintCanvas();
   void leaveFocus();
@@ -114,6 +116,7 @@ class MainWindow : public QMainWindow {
   QList<QAction*> commands_;
   ThemeChoice themeChoice_ = ThemeChoice::System;
   MotionChoice motionChoice_ = MotionChoice::System;
+  uint64_t randomSeed_ = 0;
   bool isPresenting_ = false;
   QByteArray docksBefore_;  // presenting: as they were
 };

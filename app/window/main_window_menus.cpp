@@ -12,13 +12,15 @@
 #include "app/window/main_window.h"
 #include "app/window/notice_bar.h"
 #include "app/window/prompt_panel.h"
+#include "app/window/random_words.h"
 #include "core/attention/head_name.h"
 #include "views/mechanism_words.h"
 
 namespace headscope::app {
 namespace {
 constexpr int kMostRecent = 10;
-}
+constexpr int kRandomWords = 20;
+}  // namespace
 
 QAction* MainWindow::add(QMenu* menu, const char* name, const QString& text, const QKeySequence& key, const QString& tip,
                          std::function<void()> run) {
@@ -52,6 +54,9 @@ void MainWindow::buildMenus() {
     promptPanel_->editor()->selectAll();
   });
   add(edit, "findHead", tr("Find heads"), QKeySequence(Qt::Key_Slash), tr("By place or score: 3.5, induction>0.4"), [this] { findHead(); });
+  add(edit, "randomWords", tr("Try random words, twice"), {},
+      tr("Induction heads show themselves: they look at what followed a word the first time. Again: other words"),
+      [this] { tryRandomWords(); });
   QMenu* move = edit->addMenu(tr("Move the selection"));
   add(move, "headLeft", tr("Previous head"), QKeySequence(Qt::Key_Left), tr("The head to the left"), [&s] { s.moveHead(0, -1); });
   add(move, "headRight", tr("Next head"), QKeySequence(Qt::Key_Right), tr("The head to the right"), [&s] { s.moveHead(0, 1); });
@@ -65,6 +70,8 @@ void MainWindow::buildMenus() {
       tr("The whole model under the mechanism that the focused mask or comparison shows"), [this] { replaceHeads("all"); });
   add(mechanism, "replaceHead", tr("Run the selected head under the pane's mechanism"), {},
       tr("Only this head; the others stay as trained"), [this, &s] { replaceHeads(core::headName(s.selection().ref())); });
+  add(mechanism, "switchHead", tr("Switch the selected head off, or on again"), QKeySequence(Qt::Key_O),
+      tr("Its output becomes zero: what others make of that is in their maps and in the loss"), [this] { switchHead(); });
   add(mechanism, "asTrained", tr("Run the model as trained"), {}, tr("Every head under its own attention again"),
       [&s] { s.setReplacement("", ""); });
   QMenu* help = menuBar()->addMenu(tr("&Help"));
@@ -185,6 +192,24 @@ void MainWindow::replaceHeads(const std::string& heads) {
     return;
   }
   state_->setReplacement(views::shownMechanism(state_->viewInput(pane)), heads);
+}
+
+void MainWindow::switchHead() {
+  const std::string name = core::headName(state_->selection().ref());
+  QStringList heads;
+  if (state_->mechanism() == "off") heads = QString::fromStdString(state_->replacedHeads()).split(',', Qt::SkipEmptyParts);
+  if (!heads.removeOne(QString::fromStdString(name))) heads << QString::fromStdString(name);
+  state_->setReplacement(heads.isEmpty() ? "" : "off", heads.join(',').toStdString());
+}
+
+void MainWindow::tryRandomWords() {
+  const auto& tokenizer = state_->opened().tokenizer;
+  const std::string text = tokenizer ? randomWordsTwice(*tokenizer, kRandomWords, ++randomSeed_) : std::string();
+  if (text.empty()) {
+    state_->say(tr("This model's vocabulary has no words to draw from"));
+  } else {
+    state_->setPrompt(QString::fromStdString(text), false);
+  }
 }
 
 void MainWindow::chooseImage() {

@@ -94,6 +94,45 @@ TEST_F(Habits, theSidesGiveWayInANarrowWindowAndComeBack) {
   EXPECT_FALSE(window_->inspector().isVisible());
 }
 
+TEST_F(Habits, anInductionHeadIsFoundAndItsStripeSwitchedOff) {
+  EXPECT_TRUE(window_->canvas()->hasFocus()) << "keys are commands from the start";
+  ASSERT_TRUE(settle());
+  window_->command("randomWords")->trigger();
+  const std::string first = state().promptText().toStdString();
+  ASSERT_TRUE(waitFor([&] { return state().trace() && state().trace()->prompt().text == first; }));
+  ASSERT_TRUE(settle());
+  const auto& tokens = state().trace()->prompt().tokens;
+  ASSERT_EQ(tokens.size(), 41u) << "a first token, and twenty words twice";
+  for (size_t i = 1; i <= 20; ++i) EXPECT_EQ(tokens[i].id, tokens[i + 20].id);
+  // The clearest induction head and the previous-token head that feeds it.
+  const auto best = [&](const char* score) {
+    core::HeadRef found;
+    for (int64_t layer = 0; layer < state().layers(); ++layer) {
+      for (int64_t head = 0; head < state().heads(); ++head) {
+        if (state().scores()->at(score, {layer, head}) > state().scores()->at(score, found)) found = {layer, head};
+      }
+    }
+    return found;
+  };
+  const core::HeadRef induction = best("induction"), previous = best("previous");
+  const double before = state().scores()->at("induction", induction);
+  EXPECT_GT(before, 0.5);
+  core::Selection selection = state().selection();
+  selection.layer = previous.layer, selection.head = previous.head;
+  state().select(selection);
+  press(Qt::Key_O);
+  EXPECT_EQ(state().mechanism(), "off");
+  ASSERT_TRUE(
+      waitFor([&] { return state().jobs().isIdle() && state().scores() && state().scores()->at("induction", induction) < before; }));
+  press(Qt::Key_O);
+  EXPECT_EQ(state().mechanism(), "");
+  ASSERT_TRUE(
+      waitFor([&] { return state().jobs().isIdle() && state().scores() && state().scores()->at("induction", induction) == before; }));
+  window_->command("randomWords")->trigger();
+  EXPECT_NE(state().promptText().toStdString(), first);
+  ASSERT_TRUE(settle());
+}
+
 TEST_F(Habits, escapeLeavesATextBeforeItStopsAnything) {
   ASSERT_TRUE(settle());
   std::atomic<bool> isDone{false};
