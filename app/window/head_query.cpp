@@ -65,6 +65,16 @@ HeadQuery HeadQuery::parse(const std::string& text, const std::vector<std::strin
   return query;
 }
 
+std::string HeadQuery::score() const {
+  const auto found = std::find_if(terms_.begin(), terms_.end(), [](const Term& term) { return !term.score.empty(); });
+  return found == terms_.end() ? std::string() : found->score;
+}
+
+bool HeadQuery::wantsLow() const {
+  const auto found = std::find_if(terms_.begin(), terms_.end(), [](const Term& term) { return !term.score.empty(); });
+  return found != terms_.end() && found->relation == '<';
+}
+
 bool HeadQuery::matches(core::HeadRef head, const core::HeadScores* scores) const {
   return std::all_of(terms_.begin(), terms_.end(), [&](const Term& term) {
     if (term.score.empty()) return (!term.layer || *term.layer == head.layer) && (!term.head || *term.head == head.head);

@@ -16,6 +16,9 @@ class HeadQuery {
   /// scores may be null: then conditions on scores never hold.
   bool matches(core::HeadRef head, const core::HeadScores* scores) const;
   bool isEmpty() const { return terms_.empty(); }
+  /// The first score that it asks about, "" none, and whether it asks for low values.
+  std::string score() const;
+  bool wantsLow() const;
 
  private:
   struct Term {

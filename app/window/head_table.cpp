@@ -253,6 +253,12 @@ void HeadPanel::sortByWhatTells() {
     if (!wanted_ && model && model != chosenFor_) show(model->spec().isCausal ? "previous" : "entropy", !model->spec().isCausal);
     return;
   }
+  // Who asks for heads by a score sees that score.
+  if (const HeadQuery& query = model_->query(); hasNumbers(*scores, query.score())) {
+    show(query.score(), query.wantsLow());
+    chosenFor_.reset();
+    return;
+  }
   if (wanted_ && (wanted_->empty() || isOfKeys(*wanted_) || hasNumbers(*scores, *wanted_))) {
     show(*wanted_, isWantedAscending_);
     return;
@@ -294,6 +300,7 @@ void HeadPanel::applyFilter(const QString& text) {
   try {
     model_->setQuery(HeadQuery::parse(text.toStdString(), names));
     filter_->setStyleSheet({});
+    sortByWhatTells();
   } catch (const core::Error& e) {
     filter_->setStyleSheet(QStringLiteral("color: %1").arg(toQt(state_.theme().error).name()));
     filter_->setToolTip(describe(e));

@@ -31,6 +31,7 @@ class HeadTableModel : public QAbstractTableModel {
   const std::string& score() const { return score_; }
   bool isAscending() const { return isAscending_; }
   void setQuery(HeadQuery query);
+  const HeadQuery& query() const { return query_; }
   void rebuild();
   /// -1 when it is filtered out.
   int rowOf(core::HeadRef head) const;

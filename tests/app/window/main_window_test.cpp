@@ -159,6 +159,12 @@ TEST_F(WindowTest, slashFindsHeads) {
   EXPECT_EQ(window_->headPanel().model()->rowCount(), 1);
   QTest::keyClick(filter, Qt::Key_Return);
   EXPECT_EQ(state().selection().ref(), (core::HeadRef{3, 5}));
+  const std::string before = window_->headPanel().model()->score();
+  filter->setText("dist<9");
+  EXPECT_EQ(window_->headPanel().model()->score(), "distance") << "what is asked for is shown";
+  EXPECT_TRUE(window_->headPanel().model()->isAscending());
+  filter->setText("3.*");
+  EXPECT_EQ(window_->headPanel().model()->score(), before);
   filter->setText("previous>0.99999");
   EXPECT_EQ(window_->headPanel().model()->rowCount(), 0);
   filter->setText("nonsense>");
