@@ -22,7 +22,8 @@ PixelImage toRgb(PixelImage image);
 enum class Resampling { Nearest = 0, Lanczos = 1, Bilinear = 2, Bicubic = 3, Box = 4, Hamming = 5 };
 
 /// Pillow's Image.resize for 8-bit channels: antialiased when shrinking, horizontal pass then vertical pass, coefficients in
-/// 22-bit fixed point, 8-bit values between the passes. Bit-exact. (Pillow, src/libImaging/Resample.c)
+/// 22-bit fixed point, 8-bit values between the passes. Bit-exact for Pillow up to 12; 13 takes the vertical pass first where the
+/// height shrinks by more than twice what the width does, so that some values differ by one. (Pillow, src/libImaging/Resample.c)
 PixelImage resized(const PixelImage& image, int64_t width, int64_t height, Resampling resampling);
 
 /// The middle width x height pixels, padded with zeros where the image is smaller (as transformers' center_crop).
