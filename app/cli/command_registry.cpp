@@ -12,6 +12,7 @@ void declareCache(CLI::App& root, CommonFlags& common);
 void declareComplexity(CLI::App& root, CommonFlags& common);
 void declareHeads(CLI::App& root, CommonFlags& common);
 void declareInfo(CLI::App& root, CommonFlags& common);
+void declarePlay(CLI::App& root, CommonFlags& common);
 void declareRender(CLI::App& root, CommonFlags& common);
 void declareSpectra(CLI::App& root, CommonFlags& common);
 void declareCompose(CLI::App& root, CommonFlags& common);
@@ -24,8 +25,9 @@ void declareVariants(CLI::App& root, CommonFlags& common);
 
 const std::vector<DeclareCommand>& allCommands() {
   static const std::vector<DeclareCommand> commands = {
-      declareInfo,   declareTokenize, declareAttend,  declareHeads,   declareVariants, declareBudget,   declareCache, declareComplexity,
-      declareRender, declareBench,    declareSpectra, declareCompose, declareLora,     declareSubspace, declareWords, declareNorms,
+      declareInfo,    declareTokenize,   declareAttend,   declareHeads, declareVariants, declareBudget,
+      declareCache,   declareComplexity, declareRender,   declarePlay,  declareBench,    declareSpectra,
+      declareCompose, declareLora,       declareSubspace, declareWords, declareNorms,
   };
   return commands;
 }

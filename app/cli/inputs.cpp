@@ -79,6 +79,17 @@ void addPromptFlags(CLI::App& command, PromptFlags& prompt) {
   command.add_option("--seed", prompt.seed, "of --repeat")->capture_default_str();
 }
 
+PromptFlags promptFlagsOf(const core::Session& session) {
+  PromptFlags flags;
+  if (!session.ids.empty()) {
+    for (const int32_t id : session.ids) flags.ids += (flags.ids.empty() ? "" : ",") + std::to_string(id);
+    for (const int32_t type : session.typeIds) flags.typeIds += (flags.typeIds.empty() ? "" : ",") + std::to_string(type);
+  } else if (session.image.empty() || !session.prompt.empty()) {
+    flags.prompt = session.prompt, flags.pair = session.pair;
+  }
+  return flags;
+}
+
 std::shared_ptr<const core::Model> openModel(const std::string& model, const CommonFlags& flags) {
   auto base = core::Model::open(resolveModel(model));
   if (flags.adapter.empty()) return base;

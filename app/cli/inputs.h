@@ -12,6 +12,7 @@
 #include "core/base/job.h"
 #include "core/model/model.h"
 #include "core/model/prompt.h"
+#include "core/session/session.h"
 #include "core/tokenizer/tokenizer.h"
 
 namespace headscope::app {
@@ -25,6 +26,8 @@ struct PromptFlags {
   uint64_t seed = 1;
 };
 void addPromptFlags(CLI::App& command, PromptFlags& prompt);
+/// The prompt that a session holds, as flags would give it; none for a session of a picture alone.
+PromptFlags promptFlagsOf(const core::Session& session);
 
 /// Opens MODEL (folder or bundled name), with the adapter of the flags on it.
 std::shared_ptr<const core::Model> openModel(const std::string& model, const CommonFlags& flags);

@@ -115,15 +115,7 @@ core::Session sessionOf(const RenderFlags& flags, const CommonFlags& common) {
 // The prompt of the flags, or the session's.
 std::shared_ptr<const core::Prompt> promptOf(const RenderFlags& flags, core::Session& s, const core::Model& model,
                                              const CommonFlags& common) {
-  PromptFlags source = flags.prompt;
-  if (!hasPrompt(source)) {
-    if (!s.ids.empty()) {
-      for (const int32_t id : s.ids) source.ids += (source.ids.empty() ? "" : ",") + std::to_string(id);
-      for (const int32_t type : s.typeIds) source.typeIds += (source.typeIds.empty() ? "" : ",") + std::to_string(type);
-    } else if (s.image.empty() || !s.prompt.empty()) {
-      source.prompt = s.prompt, source.pair = s.pair;
-    }
-  }
+  const PromptFlags source = hasPrompt(flags.prompt) ? flags.prompt : promptFlagsOf(s);
   auto prompt = makePrompt(model, source, common);
   s.prompt = prompt->text, s.pair = prompt->text.empty() ? std::string() : source.pair;
   s.image = common.image;
