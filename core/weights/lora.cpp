@@ -135,11 +135,19 @@ void findIntruders(const HeadSide& a, const HeadSide& b, LoraDecompositions& dec
   out.intrudersRight = countIntruders(cosines(after.right, b1, b.afterTimesBase(), b0, before.right));
 }
 
+/// False where C D is exactly zero: heads that an adapter of their module leaves alone. NaN counts as an effect.
+bool hasEffect(const HeadSide& side) {
+  const auto hasEntry = [](const DoubleMatrix& m) {
+    return std::any_of(m.values.begin(), m.values.end(), [](double v) { return v != 0; });
+  };
+  return side.isChanged() && hasEntry(side.coefficients) && hasEntry(side.directionGram);
+}
+
 LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options, LoraDecompositions& decompositions) {
   LoraCircuit out;
   const HeadSide &a = pair.a(), &b = pair.b();
   const int64_t k = a.width, d = a.depth, n = std::min(d, 2 * k);
-  const bool isChanged = a.isChanged() || b.isChanged();
+  const bool isChanged = hasEffect(a) || hasEffect(b);
   out.before = decompositions.fused(a.core, b.core);
   out.after = isChanged ? decompositions.fused(a.coreAfter, b.coreAfter) : out.before;
   const double base = innerProduct(a.gram, b.gram);

@@ -68,6 +68,12 @@ TEST(PlantedCheckpoint, theAdapterChangesThreeHeads) {
         const HeadRef ref{head.layer, head.head};
         const auto& adapted = w.planted.adapted;
         const bool changesQuery = ref == adapted[0] || ref == adapted[2], changesValue = ref == adapted[1] || ref == adapted[2];
+        // A head of an adapted module that the adapter leaves alone is exactly so, and not the outcome of a slow route.
+        for (const auto& [circuit, isTouched] : {std::pair{&head.qk, changesQuery}, std::pair{&head.ov, changesValue}}) {
+          if (isTouched) continue;
+          EXPECT_EQ(circuit->change.route, SpectrumRoute::Gram) << kind << " " << l << "." << head.head;
+          for (const double v : circuit->change.sigma) ASSERT_EQ(v, 0);
+        }
         EXPECT_NEAR(head.qk.relative, changesQuery ? 0.5 : 0.0, changesQuery ? 0.1 : 0.0) << kind;
         EXPECT_NEAR(head.ov.relative, changesValue ? 0.5 : 0.0, changesValue ? 0.1 : 0.0) << kind;
       }
