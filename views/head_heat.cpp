@@ -11,6 +11,8 @@ namespace headscope::views {
 namespace {
 
 constexpr int64_t kTipsUnasked = 400;  // cells
+constexpr double kThinnest = 0.4;      // points of a cell
+constexpr double kFewLayers = 18;      // points that a heat takes at least, where there is room
 
 }  // namespace
 
@@ -19,9 +21,11 @@ HeadHeat layOutHeat(int64_t layers, int64_t heads, const Rect& area, double most
   HeadHeat heat{layers, heads};
   heat.left = area.x + 1 + frame.measure.width(std::to_string(std::max<int64_t>(layers - 1, 0)), t.small()) + t.gap / 2;
   heat.top = area.y + t.smallSize * 1.4;
-  heat.width = std::clamp((area.right() - heat.left) / static_cast<double>(std::max<int64_t>(1, heads)), 1.0, most);
+  heat.width = std::clamp((area.right() - heat.left) / static_cast<double>(std::max<int64_t>(1, heads)), kThinnest, most);
   const double high = (area.bottom() - heat.top) / static_cast<double>(std::max<int64_t>(1, layers));
-  heat.height = std::clamp(high, 1.0, std::min(most, heat.width));
+  // No taller than wide, but where few layers of many heads would be a hair's breadth.
+  const double tall = std::max(heat.width, kFewLayers / static_cast<double>(std::max<int64_t>(1, layers)));
+  heat.height = std::clamp(high, kThinnest, std::max(kThinnest, std::min(most, tall)));
   heat.gap = std::min(heat.width, heat.height) > 8 ? 1.0 : std::min(heat.width, heat.height) > 4 ? 0.5 : 0.0;
   return heat;
 }

@@ -152,7 +152,7 @@ std::string loraTip(const core::HeadLora& h) {
 
 double loraGridsHeight(const LoraData& data, double width, double most, const ViewFrame& frame) {
   const double half = (width - 60) / 2 / static_cast<double>(std::max<int64_t>(1, data.heads));
-  const double cells = static_cast<double>(data.layers) * std::clamp(half, 1.0, frame.isPaper ? 24.0 : 32.0);
+  const double cells = std::max(18.0, static_cast<double>(data.layers) * std::clamp(half, 0.4, frame.isPaper ? 24.0 : 32.0));
   return std::min(most, std::max(cells + titleHeight(frame) + frame.theme.smallSize * 1.4, frame.theme.smallSize * 7));
 }
 

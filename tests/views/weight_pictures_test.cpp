@@ -281,3 +281,13 @@ TEST(HeadHeat, brushesOnlyWhereADragBeganOnIt) {
   drag.pick.c = -1, drag.isPan = true;
   EXPECT_FALSE(brushByDrag(drag, selection));
 }
+
+TEST(HeadHeat, staysInItsAreaAndFewLayersCanBeSeen) {
+  const Canvas paper(true, {240, 0});
+  for (const auto& [layers, heads] : {std::pair{1, 128}, {2, 4}, {12, 12}, {32, 32}, {61, 128}}) {
+    const HeadHeat heat = layOutHeat(layers, heads, {0, 0, 95, 120}, 24, paper.frame);
+    EXPECT_LE(heat.cells().right(), 95.01) << layers << " x " << heads;
+    EXPECT_LE(heat.cells().bottom(), 120.01) << layers << " x " << heads;
+    EXPECT_GE(heat.cells().height, 16) << layers << " x " << heads;
+  }
+}
