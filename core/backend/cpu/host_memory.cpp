@@ -37,8 +37,9 @@ float* HostMemory::take(size_t bytes) {
       return block;
     }
   }
-  auto* block = static_cast<float*>(std::aligned_alloc(huge > 0 ? kHugePage : kLine, size));
-  if (block == nullptr) throw std::bad_alloc();
+  void* memory = nullptr;  // not aligned_alloc: it asks for sizes that are whole multiples of the alignment
+  if (::posix_memalign(&memory, huge > 0 ? kHugePage : kLine, size) != 0) throw std::bad_alloc();
+  auto* block = static_cast<float*>(memory);
   if (huge > 0) ::madvise(block, huge, MADV_HUGEPAGE);  // a hint: the memory is the same without it
   return block;
 }
