@@ -126,8 +126,10 @@ int64_t readersAtOnce(const ModelSpec& spec, const CompositionOptions& options, 
 }
 
 struct TilePlan {
-  int64_t side = 0;        // of a tile
-  int64_t stripWidth = 0;  // a multiple of side, or the whole width
+  int64_t side = 0;  // of a tile
+  // Of the strip that stays and of those that pass by it, multiples of side; wide: the whole width where it fits. Every wide strip
+  // costs a pass over the coordinates after it, narrow strips cost their number of tiles only.
+  int64_t wide = 0, narrow = 0;
 };
 
 TilePlan planTiles(const CompositionHeads& heads, ReaderRange range, const CompositionOptions& options, const HeldBytes& held) {
@@ -146,9 +148,10 @@ TilePlan planTiles(const CompositionHeads& heads, ReaderRange range, const Compo
   const double free = budget - held.writers - static_cast<double>(range.count()) * held.readerLayer - tileBytes(plan.side);
   const double room = std::max(0.0, std::min(0.65 * budget, free) / (rows * 4));  // columns that fit
   if (room >= static_cast<double>(d)) {
-    plan.stripWidth = d;
+    plan.wide = plan.narrow = d;
   } else {
-    plan.stripWidth = std::max<int64_t>(1, static_cast<int64_t>(room / 2) / plan.side) * plan.side;
+    plan.narrow = std::max<int64_t>(1, std::llround(room / 6 / static_cast<double>(plan.side))) * plan.side;
+    plan.wide = std::max<int64_t>(1, (static_cast<int64_t>(room) - plan.narrow) / plan.side) * plan.side;
   }
   return plan;
 }
@@ -177,14 +180,14 @@ class TileSums {
   }
 
   const PairSums& run() {
-    const int64_t d = heads_.width(), strips = (d + plan_.stripWidth - 1) / plan_.stripWidth;
-    const auto load = [&](int64_t s) {
-      return loadStrip(heads_, range_, s * plan_.stripWidth, std::min(plan_.stripWidth, d - s * plan_.stripWidth), orders_, job_);
+    const int64_t d = heads_.width();
+    const auto load = [&](int64_t first, int64_t width) {
+      return loadStrip(heads_, range_, first, std::min(width, d - first), orders_, job_);
     };
-    for (int64_t i = 0; i < strips; ++i) {
-      const StripSet a = load(i);
+    for (int64_t first = 0; first < d; first += plan_.wide) {
+      const StripSet a = load(first, plan_.wide);
       pair(a, a);
-      for (int64_t j = i + 1; j < strips; ++j) pair(a, load(j));
+      for (int64_t c = first + plan_.wide; c < d; c += plan_.narrow) pair(a, load(c, plan_.narrow));
     }
     return sums_;
   }
