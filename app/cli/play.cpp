@@ -5,25 +5,22 @@
 #include <optional>
 #include <tuple>
 
-#include "app/assets.h"
 #include "app/cli/inputs.h"
 #include "app/render.h"
 #include "app/replaced_run.h"
+#include "app/scenario_file.h"
 #include "app/sinks/figure_file.h"
 #include "app/sinks/figure_session.h"
 #include "app/sinks/qt_fonts.h"
 #include "core/attention/forward.h"
 #include "core/attention/head_name.h"
 #include "core/base/error.h"
-#include "core/base/files.h"
 #include "core/session/folder_hash.h"
 #include "core/session/scenario.h"
 
 namespace headscope::app {
 namespace {
 namespace fs = std::filesystem;
-
-constexpr int64_t kMaxFileBytes = 32 << 20;
 
 struct PlayFlags {
   std::string scenario, shots, format = "png";
@@ -83,14 +80,6 @@ class Stage {
   PromptKey promptKey_;
 };
 
-fs::path scenarioFile(const std::string& name) {
-  std::error_code code;
-  if (fs::exists(name, code)) return name;
-  const fs::path bundled = assetsFolder() / "lessons" / (name + ".json");
-  if (name.find('/') == std::string::npos && fs::exists(bundled, code)) return bundled;
-  throw core::Error("no such scenario", name, "give a file, or the name of a bundled one (first_look)");
-}
-
 /// "03", or "03_2" for the second of several panes.
 std::string shotName(size_t step, size_t steps, size_t pane, size_t panes) {
   std::string number = std::to_string(step + 1);
@@ -122,8 +111,7 @@ void playStep(const core::Scenario& scenario, size_t i, const PlayFlags& flags, 
 
 void run(const PlayFlags& flags, const CommonFlags& common) {
   const OffscreenApplication application;
-  const fs::path file = scenarioFile(flags.scenario);
-  const core::Scenario scenario = core::parseScenario(core::readTextFile(file, kMaxFileBytes), file.string());
+  const core::Scenario scenario = readScenario(resolveScenario(flags.scenario));
   if (!flags.shots.empty()) {
     std::error_code code;
     fs::create_directories(flags.shots, code);

@@ -18,6 +18,7 @@
 #include "app/window/font_files.h"
 #include "app/window/head_table.h"
 #include "app/window/inspector.h"
+#include "app/window/lesson_bar.h"
 #include "app/window/model_card.h"
 #include "app/window/notice_bar.h"
 #include "app/window/prompt_panel.h"
@@ -99,10 +100,12 @@ void MainWindow::buildCentre() {
   centre_->setContentsMargins(0, 0, 0, 0);
   centre_->setSpacing(0);
   notices_ = new NoticeBar(*state_);
+  lesson_ = new LessonBar(*state_);
   promptPanel_ = new PromptPanel(*state_);
   connect(promptPanel_, &PromptPanel::imageWanted, this, &MainWindow::chooseImage);
   canvas_ = new Canvas(*board_, findFontFiles());
   centre_->addWidget(promptPanel_);
+  centre_->addWidget(lesson_);
   centre_->addWidget(notices_);
   centre_->addWidget(canvas_, 1);
   connect(canvas_, &Canvas::unsupported, this, &MainWindow::replaceCanvas, Qt::QueuedConnection);

@@ -19,6 +19,7 @@ namespace headscope::app {
 class HeadPanel;
 class Inspector;
 class ModelCard;
+class LessonBar;
 class NoticeBar;
 class PromptPanel;
 class StatusStrip;
@@ -43,6 +44,7 @@ class MainWindow : public QMainWindow {
   StatusStrip& status() { return *status_; }
   NoticeBar& notices() { return *notices_; }
   ModelCard& modelCard() { return *modelCard_; }
+  LessonBar& lesson() { return *lesson_; }
   QAction* command(const QString& name) const;  // by object name, null when unknown
 
   void chooseTheme(ThemeChoice choice);
@@ -52,6 +54,7 @@ class MainWindow : public QMainWindow {
   bool isPresenting() const { return isPresenting_; }
   /// A folder with a model or an adapter, a file that carries a session, or a picture for a vision model.
   void openPath(const QString& path);
+  /// A session, a figure that carries one, or a scenario, which starts as a lesson.
   void openSession(const QString& path);
   void chooseImage();
   /// Asks how, then exportTo().
@@ -74,6 +77,7 @@ class MainWindow : public QMainWindow {
   void buildMenus();
   void buildFileMenu();
   void buildViewMenu();
+  void buildHelpMenu();
   QAction* add(QMenu* menu, const char* name, const QString& text, const QKeySequence& key, const QString& tip, std::function<void()> run);
   void applyTheme();
   void applyMotion();
@@ -111,6 +115,7 @@ class MainWindow : public QMainWindow {
   Inspector* inspector_ = nullptr;
   StatusStrip* status_ = nullptr;
   NoticeBar* notices_ = nullptr;
+  LessonBar* lesson_ = nullptr;
   ModelCard* modelCard_ = nullptr;
   QMenu* recent_ = nullptr;
   QList<QAction*> commands_;

@@ -6,10 +6,12 @@
 #include <optional>
 
 #include "app/render.h"
+#include "app/scenario_file.h"
 #include "app/sinks/figure_file.h"
 #include "app/sinks/figure_session.h"
 #include "app/sinks/painter_sink.h"
 #include "app/window/export_dialog.h"
+#include "app/window/lesson_bar.h"
 #include "app/window/main_window.h"
 #include "app/window/theme_style.h"
 #include "core/base/error.h"
@@ -122,6 +124,12 @@ void MainWindow::openSession(const QString& path) {
   state_->jobs().submit(
       "session", "Reading the session",
       [this, path](core::Job&) -> JobRunner::Delivery {
+        if (isScenarioFile(path.toStdString())) {
+          return [this, path, scenario = readScenario(path.toStdString())] {
+            remember(path);
+            lesson_->start(scenario);
+          };
+        }
         const core::Session session = sessionFromFile(path.toStdString());
         return [this, path, session] {
           remember(path);

@@ -9,6 +9,8 @@
 #include <QMenuBar>
 #include <QMessageBox>
 
+#include "app/assets.h"
+#include "app/window/lesson_bar.h"
 #include "app/window/main_window.h"
 #include "app/window/notice_bar.h"
 #include "app/window/prompt_panel.h"
@@ -74,14 +76,7 @@ void MainWindow::buildMenus() {
       tr("Its output becomes zero: what others make of that is in their maps and in the loss"), [this] { switchHead(); });
   add(mechanism, "asTrained", tr("Run the model as trained"), {}, tr("Every head under its own attention again"),
       [&s] { s.setReplacement("", ""); });
-  QMenu* help = menuBar()->addMenu(tr("&Help"));
-  add(help, "palette", tr("Commands and shortcuts"), QKeySequence(Qt::CTRL | Qt::Key_K), tr("Every command by name"),
-      [this] { showPalette(); });
-  add(help, "about", tr("About Headscope"), {}, tr("Version and licence"), [this] {
-    QMessageBox::about(this, tr("About Headscope"),
-                       tr("Headscope %1\nA microscope for attention heads.\nWorks offline: nothing leaves this machine.")
-                           .arg(QStringLiteral(HEADSCOPE_VERSION)));
-  });
+  buildHelpMenu();
   QAction* stop = add(nullptr, "stop", tr("Stop what is being computed, or put a message away"), QKeySequence(Qt::Key_Escape),
                       tr("Cancels every running job; in a text, leaves the text"), [this, &s] {
                         // In a text it only leaves the text: what was just asked for there is wanted.
@@ -94,6 +89,30 @@ void MainWindow::buildMenus() {
   stop->setShortcutContext(Qt::WindowShortcut);
   add(edit, "resume", tr("Go on with what was stopped"), QKeySequence(Qt::CTRL | Qt::Key_R), tr("Computes it after all"),
       [&s] { s.resume(); });
+}
+
+void MainWindow::buildHelpMenu() {
+  QMenu* help = menuBar()->addMenu(tr("&Help"));
+  add(help, "lesson", tr("A first lesson"), {}, tr("Six steps through what heads do, on the bundled model"),
+      [this] { openSession(QString::fromStdString((assetsFolder() / "lessons" / "first_look.json").string())); });
+  QAction* next = add(help, "lessonNext", tr("Next step of the lesson"), {}, tr("While a lesson runs"), [this] { lesson_->move(1); });
+  QAction* back = add(help, "lessonBack", tr("Step back in the lesson"), QKeySequence(Qt::Key_PageUp), tr("While a lesson runs"),
+                      [this] { lesson_->move(-1); });
+  next->setShortcuts({QKeySequence(Qt::Key_Space), QKeySequence(Qt::Key_PageDown)});
+  const auto enable = [this, next, back] {
+    next->setEnabled(lesson_->isRunning());
+    back->setEnabled(lesson_->isRunning());
+  };
+  connect(lesson_, &LessonBar::changed, this, enable);
+  enable();
+  help->addSeparator();
+  add(help, "palette", tr("Commands and shortcuts"), QKeySequence(Qt::CTRL | Qt::Key_K), tr("Every command by name"),
+      [this] { showPalette(); });
+  add(help, "about", tr("About Headscope"), {}, tr("Version and licence"), [this] {
+    QMessageBox::about(this, tr("About Headscope"),
+                       tr("Headscope %1\nA microscope for attention heads.\nWorks offline: nothing leaves this machine.")
+                           .arg(QStringLiteral(HEADSCOPE_VERSION)));
+  });
 }
 
 void MainWindow::buildFileMenu() {
