@@ -14,6 +14,20 @@ constexpr const char* kPluginFile = "headscope_cuda.so";
 using VersionFunction = const char* (*)();
 using CreateFunction = Backend* (*)(char* reason, size_t capacity);
 
+/// What an open library gives. Nothing of the library is referred to by a result without a backend.
+PluginResult backendOf(void* library) {
+  const auto version = reinterpret_cast<VersionFunction>(::dlsym(library, "headscopePluginVersion"));
+  const auto create = reinterpret_cast<CreateFunction>(::dlsym(library, "headscopeCreateBackend"));
+  if (version == nullptr || create == nullptr) return {nullptr, std::string(kPluginFile) + " is not a plug-in of this program"};
+  if (std::strcmp(version(), kPluginVersion) != 0) {
+    return {nullptr, std::string("the CUDA plug-in is of another version (") + version() + ", not " + kPluginVersion + ")"};
+  }
+  std::array<char, 512> reason{};
+  Backend* backend = create(reason.data(), reason.size());
+  if (backend == nullptr) return {nullptr, reason.data()};
+  return {std::shared_ptr<Backend>(backend), {}};
+}
+
 }  // namespace
 
 PluginResult loadCudaBackend() {
@@ -25,22 +39,16 @@ PluginResult loadCudaBackend() {
 
 PluginResult loadCudaBackend(const std::string& file) {
   if (!std::filesystem::exists(file)) return {nullptr, "built without the CUDA plug-in"};
-  // Stays loaded: the driver's threads and the backend's code outlive any handle.
   void* library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* message = ::dlerror();
     return {nullptr, std::string("the CUDA plug-in can't be loaded: ") + (message != nullptr ? message : "unknown reason")};
   }
-  const auto version = reinterpret_cast<VersionFunction>(::dlsym(library, "headscopePluginVersion"));
-  const auto create = reinterpret_cast<CreateFunction>(::dlsym(library, "headscopeCreateBackend"));
-  if (version == nullptr || create == nullptr) return {nullptr, std::string(kPluginFile) + " is not a plug-in of this program"};
-  if (std::strcmp(version(), kPluginVersion) != 0) {
-    return {nullptr, std::string("the CUDA plug-in is of another version (") + version() + ", not " + kPluginVersion + ")"};
-  }
-  std::array<char, 512> reason{};
-  Backend* backend = create(reason.data(), reason.size());
-  if (backend == nullptr) return {nullptr, reason.data()};
-  return {std::shared_ptr<Backend>(backend), {}};
+  PluginResult result = backendOf(library);
+  // With a backend it stays loaded: the driver's threads and the backend's code outlive any handle. Without one CUDA's libraries
+  // would hold a hundred megabytes for nothing.
+  if (result.backend == nullptr) ::dlclose(library);
+  return result;
 }
 
 }  // namespace headscope::core
