@@ -22,7 +22,7 @@ struct Packer {
   template <typename T>
   void put(const std::vector<T>& values) {
     put(static_cast<uint64_t>(values.size()));
-    bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
+    if (!values.empty()) bytes.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T));
   }
 };
 
@@ -54,7 +54,7 @@ struct Unpacker {
   template <typename T>
   std::vector<T> list() {
     std::vector<T> values(count(sizeof(T)));
-    std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
+    if (!values.empty()) std::memcpy(values.data(), bytes.data(), values.size() * sizeof(T));
     bytes.remove_prefix(values.size() * sizeof(T));
     return values;
   }
