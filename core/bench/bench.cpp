@@ -1,6 +1,7 @@
 #include "core/bench/bench.h"
 
 #include <cblas.h>
+#include <malloc.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -85,7 +86,9 @@ struct PeakMemory::State {
   std::thread sampler;
 };
 
-PeakMemory::PeakMemory() : state_(std::make_unique<State>()) {
+PeakMemory::PeakMemory() {
+  ::malloc_trim(0);  // what earlier work freed is given back first, or it would be taken again unseen
+  state_ = std::make_unique<State>();
   state_->sampler = std::thread([s = state_.get()] {
     while (!s->isDone) {
       s->peak = std::max(s->peak.load(), heldBytes() - s->before);

@@ -1,5 +1,5 @@
 // The products of one layer at the widths people run, weights stored as their families store them, at 512 tokens: how much of the
-// machine's SGEMM rate is left after decoding, and how much decoding costs over float32.
+// machine's SGEMM rate is left after decoding, how much decoding costs over float32, and what memory it takes.
 #include <algorithm>
 #include <cstdint>
 
@@ -69,9 +69,13 @@ StoredMatrix storedMatrix(DType dtype, bool isInByOut, Shape shape) {
   return m;
 }
 
-/// Processor seconds, so that a busy machine does not blur the cost of decoding.
-double timeProducts(Backend& backend, DType dtype, bool isInByOut, const std::vector<Shape>& shapes, int64_t tokens) {
-  double seconds = 0;
+struct ProductsCost {
+  double seconds = 0;    // of a processor, so that a busy machine does not blur the cost of decoding
+  double peakBytes = 0;  // the most that one product took beside its input, its weights as stored and its output
+};
+
+ProductsCost measureProducts(Backend& backend, DType dtype, bool isInByOut, const std::vector<Shape>& shapes, int64_t tokens) {
+  ProductsCost cost;
   for (const Shape& shape : shapes) {
     const StoredMatrix stored = storedMatrix(dtype, isInByOut, shape);
     Linear linear;
@@ -80,9 +84,16 @@ double timeProducts(Backend& backend, DType dtype, bool isInByOut, const std::ve
     std::fill_n(ones.data(), ones.size(), 0.01f);
     const Tensor x = backend.upload(ones), out = backend.allocate(tokens, shape.outputs);
     Job job;
-    seconds += thriftiest(3, [&] { backend.linear(x, linear, Into::Replace, out, job); });
+    const auto product = [&] { backend.linear(x, linear, Into::Replace, out, job); };
+    product();  // touches the output
+    {
+      const PeakMemory memory;
+      product();
+      cost.peakBytes = std::max(cost.peakBytes, memory.peakBytes());
+    }
+    cost.seconds += thriftiest(3, product);
   }
-  return seconds;
+  return cost;
 }
 
 }  // namespace
@@ -95,13 +106,17 @@ std::vector<BenchResult> benchProducts(BenchContext& context) {
     for (const Shape& s : family.shapes) operations += 2.0 * kTokens * static_cast<double>(s.outputs * s.inputs);
     BenchResult result;
     result.bench = std::string("products_") + family.name;
-    const double own = timeProducts(*context.backend, family.dtype, family.isInByOut, family.shapes, kTokens);
-    result.more["ours_processor_s"] = own;
-    result.more["share_of_sgemm"] = operations / 1e9 / context.sgemmPerProcessorSecond / own;
+    const ProductsCost own = measureProducts(*context.backend, family.dtype, family.isInByOut, family.shapes, kTokens);
+    double largest = 0;
+    for (const Shape& s : family.shapes) largest = std::max(largest, 4.0 * static_cast<double>(s.outputs * s.inputs));
+    result.more["ours_processor_s"] = own.seconds;
+    result.more["share_of_sgemm"] = operations / 1e9 / context.sgemmPerProcessorSecond / own.seconds;
+    result.more["extra_mb"] = own.peakBytes / 1e6;
+    result.more["largest_matrix_float32_mb"] = largest / 1e6;
     result.more["share_limit"] = 0.6;
     if (family.dtype != DType::F32) {
-      const double plain = timeProducts(*context.backend, DType::F32, false, family.shapes, kTokens);
-      result.more["decoding_cost_percent"] = 100 * (own / plain - 1);
+      const double plain = measureProducts(*context.backend, DType::F32, false, family.shapes, kTokens).seconds;
+      result.more["decoding_cost_percent"] = 100 * (own.seconds / plain - 1);
     }
     results.push_back(result);
   }
