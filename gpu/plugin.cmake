@@ -7,3 +7,5 @@ set_target_properties(headscope_cuda PROPERTIES
 target_link_libraries(headscope_cuda PRIVATE headscope_core)
 target_link_options(headscope_cuda PRIVATE -Wl,--exclude-libs,ALL)
 target_compile_definitions(headscope_cuda PRIVATE HEADSCOPE_VERSION="${PROJECT_VERSION}")
+# What must be there before the plug-in is loaded, and what it means when it is not: CUDA's libraries take a hundred megabytes.
+file(WRITE ${CMAKE_BINARY_DIR}/headscope_cuda.needs "libcuda.so.1 no CUDA driver found\n")

@@ -5,6 +5,8 @@
 #include <array>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <utility>
 
 namespace headscope::core {
 namespace {
@@ -13,6 +15,20 @@ constexpr const char* kPluginFile = "headscope_cuda.so";
 
 using VersionFunction = const char* (*)();
 using CreateFunction = Backend* (*)(char* reason, size_t capacity);
+
+/// PLUGIN.needs, where there is one: lines "LIBRARY REASON". The reason of the first library that the system lacks; "" none.
+std::string lackingFor(const std::string& plugin) {
+  std::ifstream needs(std::filesystem::path(plugin).replace_extension(".needs"));
+  std::string line;
+  while (std::getline(needs, line)) {
+    const size_t space = line.find(' ');
+    if (space == std::string::npos) continue;
+    void* library = ::dlopen(line.substr(0, space).c_str(), RTLD_LAZY | RTLD_LOCAL);
+    if (library == nullptr) return line.substr(space + 1);
+    ::dlclose(library);
+  }
+  return {};
+}
 
 /// What an open library gives. Nothing of the library is referred to by a result without a backend.
 PluginResult backendOf(void* library) {
@@ -39,6 +55,7 @@ PluginResult loadCudaBackend() {
 
 PluginResult loadCudaBackend(const std::string& file) {
   if (!std::filesystem::exists(file)) return {nullptr, "built without the CUDA plug-in"};
+  if (std::string reason = lackingFor(file); !reason.empty()) return {nullptr, std::move(reason)};
   void* library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* message = ::dlerror();

@@ -45,6 +45,16 @@ TEST(CudaPlugin, madeUpOnesAreReasons) {
             std::string("the CUDA plug-in is of another version (headscope-backend-0, not ") + kPluginVersion + ")");
 }
 
+TEST(CudaPlugin, whatItNeedsIsLookedForBeforeItIsLoaded) {
+  const fs::path plugin = fs::path(testing::TempDir()) / "needy_plugin.so", needs = fs::path(plugin).replace_extension(".needs");
+  fs::copy_file(madeUp("reason"), plugin, fs::copy_options::overwrite_existing);
+  std::ofstream(needs) << "libc.so.6 no C\nlibnowhere.so.9 nothing to run on\n";
+  EXPECT_EQ(loadCudaBackend(plugin.string()).reason, "nothing to run on");
+  std::ofstream(needs) << "libc.so.6 no C\n\nnonsense\n";
+  EXPECT_EQ(loadCudaBackend(plugin.string()).reason, "no CUDA device found");
+  fs::remove(plugin), fs::remove(needs);
+}
+
 TEST(CudaPlugin, aMadeUpCardPassesItsSelfTestBehindTheGuard) {
   const PluginResult result = guarded(loadCudaBackend(madeUp("card")), DiskCache());
   ASSERT_NE(result.backend, nullptr) << result.reason;
@@ -54,7 +64,12 @@ TEST(CudaPlugin, aMadeUpCardPassesItsSelfTestBehindTheGuard) {
 
 TEST(CudaPlugin, loadsAndEitherWorksOrSaysWhyNot) {
   if (!fs::exists(builtPlugin())) GTEST_SKIP() << "the plug-in was not built here (no nvcc)";
-  const PluginResult result = loadCudaBackend(builtPlugin().string());
+  // Through a link, beside which nothing says what must be there first: the library itself is loaded on any machine
+  const fs::path link = fs::path(testing::TempDir()) / "linked_plugin.so";
+  fs::remove(link);
+  fs::create_symlink(builtPlugin(), link);
+  const PluginResult result = loadCudaBackend(link.string());
+  fs::remove(link);
   EXPECT_NE(result.backend == nullptr, result.reason.empty());
   EXPECT_EQ(result.reason.find("can't be loaded"), std::string::npos) << result.reason;
 }
