@@ -1,28 +1,18 @@
 #include "tests/support/program.h"
-#include "tests/support/folders.h"
 
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <fstream>
 #include <stdexcept>
+
+#include "tests/support/folders.h"
 
 extern char** environ;
 
 namespace headscope::tests {
-TemporaryFolder::TemporaryFolder() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "headscope-test-XXXXXX").string();
-  if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder");
-  path_ = pattern;
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code code;
-  std::filesystem::remove_all(path_, code);
-}
 
 ProgramResult runProgram(const std::vector<std::string>& arguments, const std::string& copy) {
   const TemporaryFolder folder;

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/temporary_folder.h"
+
 namespace headscope::tests {
 
 struct ProgramResult {
@@ -16,19 +18,5 @@ ProgramResult runProgram(const std::vector<std::string>& arguments, const std::s
 
 /// The whole file; "" when it can't be read.
 std::string contents(const std::filesystem::path& path);
-
-/// A new empty folder that goes with everything in it.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 }  // namespace headscope::tests

@@ -1,35 +1,15 @@
 #pragma once
-// Builders for checkpoints made by a test: a folder that goes away, safetensors bytes by hand (also wrong ones), files of text.
+// Builders for checkpoints made by a test: safetensors bytes by hand (also wrong ones), files of text.
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <random>
 #include <string>
 #include <vector>
 
+#include "tests/support/temporary_folder.h"
+
 namespace headscope::tests {
-
-/// A folder under the system's temporary one that is removed with this object.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::random_device seed;
-    path_ = std::filesystem::temp_directory_path() / ("headscope-test-" + std::to_string(seed()) + std::to_string(seed()));
-    std::filesystem::create_directories(path_);
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::filesystem::path& path() const { return path_; }
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline void writeFile(const std::filesystem::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));

@@ -12,7 +12,7 @@ namespace headscope::app {
 TEST(WindowBench, withoutADisplayItSaysSo) {
   const tests::TemporaryFolder folder;
   const std::string command = "env -u DISPLAY -u WAYLAND_DISPLAY -u QT_QPA_PLATFORM '" + (tests::buildFolder() / "headscope").string() +
-                              "' bench window --quiet >'" + (folder / "out.jsonl") + "'";
+                              "' bench window --quiet >'" + (folder / "out.jsonl").string() + "'";
   ASSERT_EQ(std::system(command.c_str()), 0);
   const auto line = nlohmann::json::parse(tests::contents(folder / "out.jsonl"));
   EXPECT_EQ(line.at("bench"), "window");
