@@ -9,6 +9,7 @@
 #include <QTest>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "app/first_session.h"
 #include "app/window/main_window.h"
@@ -63,19 +64,23 @@ class WindowTest : public testing::Test {
   }
   bool isDrawn() { return window_->canvas() && window_->canvas()->workspace(); }
 
-  /// The middle of what a pane shows under a pick for which `wanted` holds, in the canvas.
+  /// A place in the canvas where a pane shows a pick for which `wanted` holds; waits until it is drawn.
   QPoint findPick(int pane, const std::function<bool(const views::Pick&)>& wanted) {
-    frame();  // what came last may not be drawn yet
-    views::Workspace* workspace = window_->canvas()->workspace();
-    const views::Rect rect = workspace->figureRect(pane);
-    const views::Figure& figure = workspace->figure(pane);
-    for (double y = 1; y < rect.height; y += 3) {
-      for (double x = 1; x < rect.width; x += 3) {
-        if (wanted(figure.pick({x, y}))) return QPointF(rect.x + x + 1, rect.y + y + 1).toPoint();
+    std::optional<QPoint> found;
+    const auto look = [&] {
+      frame();  // what came last may not be drawn yet
+      views::Workspace* workspace = window_->canvas()->workspace();
+      const views::Rect rect = workspace->figureRect(pane);
+      const views::Figure& figure = workspace->figure(pane);
+      for (double y = 1; y < rect.height && !found; y += 3) {
+        for (double x = 1; x < rect.width && !found; x += 3) {
+          if (wanted(figure.pick({x, y}))) found = QPointF(rect.x + x + 1, rect.y + y + 1).toPoint();
+        }
       }
-    }
-    ADD_FAILURE() << "nothing of that kind in pane " << pane;
-    return {};
+      return found.has_value();
+    };
+    if (!waitFor(look)) ADD_FAILURE() << "nothing of that kind in pane " << pane;
+    return found.value_or(QPoint());
   }
 
   /// The next frame, and those that input still asks for.
