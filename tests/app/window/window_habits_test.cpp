@@ -135,10 +135,9 @@ TEST_F(Habits, anInductionHeadIsFoundAndItsStripeSwitchedOff) {
 
 TEST_F(Habits, escapeLeavesATextBeforeItStopsAnything) {
   ASSERT_TRUE(settle());
-  std::atomic<bool> isDone{false};
-  const auto work = [&](core::Job& job) -> JobRunner::Delivery {
-    while (!isDone) job.checkpoint(), std::this_thread::yield();
-    return [] {};
+  // Until it is stopped; it may outlive the test by a moment and refers to nothing of it
+  const auto work = [](core::Job& job) -> JobRunner::Delivery {
+    for (;;) job.checkpoint(), std::this_thread::yield();
   };
   for (QWidget* text : std::initializer_list<QWidget*>{window_->headPanel().filter(), window_->promptPanel().editor()}) {
     text->setFocus();
