@@ -15,14 +15,9 @@
 namespace headscope::core {
 namespace {
 
+using lapack::asInt, lapack::require;
+
 constexpr int kSmall = 320;  // above, LAPACK's blocks are as quick
-
-int asInt(int64_t n) { return static_cast<int>(n); }
-
-void require(int info, const char* routine) {
-  if (info != 0)
-    throw Error(std::string("a decomposition did not converge (") + routine + ")", {}, "check the weights for NaN or infinite values");
-}
 
 /// Columns [first, first + count) of `source` in double, [rows, count].
 void widen(ConstMatrixView source, int64_t first, int64_t count, double* target) {

@@ -3,6 +3,24 @@
 // a row-major matrix is seen transposed. Call through core/weights/dense.h, which knows the workspaces.
 // Each call runs on the caller's thread: work is split over heads by core/base/parallel.h.
 
+#include <cstdint>
+#include <string>
+
+#include "core/base/error.h"
+
+namespace headscope::core::lapack {
+
+/// BLAS and LAPACK count in int; what is passed to them is bounded by the checkpoint's shapes.
+inline int asInt(int64_t n) { return static_cast<int>(n); }
+
+/// Throws Error when a routine reports failure. It names no tensor: who calls the decomposition knows whose matrix it was.
+inline void require(int info, const char* routine) {
+  if (info != 0)
+    throw Error(std::string("a decomposition did not converge (") + routine + ")", {}, "check the weights for NaN or infinite values");
+}
+
+}  // namespace headscope::core::lapack
+
 extern "C" {
 void dsyevd_(const char* jobz, const char* uplo, const int* n, double* a, const int* lda, double* w, double* work, const int* lwork,
              int* iwork, const int* liwork, int* info);

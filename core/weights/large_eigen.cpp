@@ -15,11 +15,11 @@
 namespace headscope::core {
 namespace {
 
+using lapack::asInt;
+
 constexpr int64_t kSmall = 48;    // tridiagonal blocks that are solved at once
 constexpr int64_t kDirect = 512;  // whole matrices that LAPACK takes in some tens of milliseconds
 constexpr int64_t kPanel = 32, kTile = 256;
-
-int asInt(int64_t n) { return static_cast<int>(n); }
 
 // ---- reduction to tridiagonal form
 

@@ -14,14 +14,10 @@
 namespace headscope::core {
 namespace {
 
+using lapack::asInt, lapack::require;
+
 constexpr int64_t kDirect = 256;  // cores that LAPACK takes in some tens of milliseconds
 constexpr int64_t kPanel = 32, kColumns = 64, kTile = 256;
-
-int asInt(int64_t n) { return static_cast<int>(n); }
-
-void require(int info, const char* routine) {
-  if (info != 0) throw Error(std::string("a decomposition did not converge (") + routine + ")");
-}
 
 double dot(const double* a, const double* b, int64_t count) { return cblas_ddot(asInt(count), a, 1, b, 1); }
 void addScaled(double* to, double factor, const double* from, int64_t count) { cblas_daxpy(asInt(count), factor, from, 1, to, 1); }

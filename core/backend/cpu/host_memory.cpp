@@ -30,9 +30,8 @@ float* HostMemory::take(size_t bytes) {
   if (huge > 0) {
     const std::lock_guard lock(mutex_);
     if (const auto found = kept_.find(size); found != kept_.end()) {
-      float* block = found->second.back().release();
-      found->second.pop_back();
-      if (found->second.empty()) kept_.erase(found);
+      float* block = found->second.release();
+      kept_.erase(found);
       keptBytes_ -= size;
       return block;
     }
@@ -53,11 +52,11 @@ void HostMemory::give(float* block, size_t bytes) noexcept {
   while (keptBytes_ + size > kKeptBytes) {
     const auto other = kept_.begin()->first == size ? std::prev(kept_.end()) : kept_.begin();
     if (other->first == size) return;
-    keptBytes_ -= other->first * other->second.size();
+    keptBytes_ -= other->first;
     kept_.erase(other);
   }
   try {
-    kept_[size].push_back(std::move(owned));
+    kept_.emplace(size, std::move(owned));
     keptBytes_ += size;
   } catch (const std::bad_alloc&) {
     // then it is freed, which is what to do when memory is short

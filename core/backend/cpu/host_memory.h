@@ -6,7 +6,6 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <vector>
 
 namespace headscope::core::cpu {
 
@@ -33,7 +32,7 @@ class HostMemory {
   using Block = std::unique_ptr<float, Free>;
 
   mutable std::mutex mutex_;
-  std::map<size_t, std::vector<Block>> kept_;  // by size
+  std::multimap<size_t, Block> kept_;  // by size
   size_t keptBytes_ = 0;
 };
 

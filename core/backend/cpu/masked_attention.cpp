@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/backend/cpu/cpu_backend.h"
+#include "core/backend/cpu/dot.h"
 #include "core/backend/cpu/vector_math.h"
 #include "core/base/parallel.h"
 
@@ -14,15 +15,8 @@ namespace {
 
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
-float dot(const float* a, const float* b, int64_t count) {
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t c = 0; c < count; ++c) sum += a[c] * b[c];
-  return sum;
-}
-
 float scoreOf(const MaskedHead& head, int64_t row, int64_t key) {
-  float score = static_cast<float>(head.scale) * dot(head.query.row(row), head.key.row(key), head.query.cols);
+  float score = static_cast<float>(head.scale) * cpu::dot(head.query.row(row), head.key.row(key), head.query.cols);
   const auto cap = static_cast<float>(head.softcap);
   if (cap > 0) score = cap * std::tanh(score / cap);
   if (head.slope != 0) score -= static_cast<float>(head.slope) * static_cast<float>(std::abs(row + head.firstRow - key));

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "core/backend/cpu/attention_kernels.h"
+#include "core/backend/cpu/dot.h"
 #include "core/backend/cpu/vector_math.h"
 #include "core/base/parallel.h"
 
@@ -10,13 +11,6 @@ namespace headscope::core::cpu {
 namespace {
 
 constexpr int64_t kQueries = 64, kKeys = 512;
-
-float dot(const float* a, const float* b, int64_t count) {
-  float sum = 0;
-#pragma omp simd reduction(+ : sum)
-  for (int64_t c = 0; c < count; ++c) sum += a[c] * b[c];
-  return sum;
-}
 
 double sumByDots(const HeadView& head, float logSumExp, int64_t query, std::span<const int32_t> keys) {
   const float scale = static_cast<float>(head.rule.scale), cap = static_cast<float>(head.rule.softcap);

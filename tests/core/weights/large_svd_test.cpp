@@ -4,22 +4,15 @@
 
 #include <cmath>
 #include <limits>
-#include <random>
 
 #include "core/base/error.h"
 #include "core/base/job.h"
+#include "tests/support/random_matrix.h"
 
 using namespace headscope::core;
+using headscope::tests::gaussian;
 
 namespace {
-
-Matrix gaussian(int64_t rows, int64_t cols, uint64_t seed) {
-  std::mt19937_64 engine(seed);
-  std::normal_distribution<float> normal;
-  Matrix a(rows, cols);
-  for (int64_t i = 0; i < a.size(); ++i) a.data()[i] = normal(engine);
-  return a;
-}
 
 double worstDifference(const std::vector<double>& a, const std::vector<double>& b) {
   EXPECT_EQ(a.size(), b.size());
@@ -33,17 +26,17 @@ double worstDifference(const std::vector<double>& a, const std::vector<double>& 
 TEST(LargeSvd, sameValuesAsLapackOnOddShapesRanksAndDecades) {
   // 257 and 320 go through the bidiagonal form, with whole and broken panels; the others only through the QR.
   for (const auto& [k, m] : {std::pair{1, 1}, {3, 70}, {64, 65}, {257, 257}, {289, 400}, {320, 320}}) {
-    const Matrix a = gaussian(k, m, static_cast<uint64_t>(k));
+    const Matrix a = gaussian(k, m, static_cast<uint64_t>(k)).toFloat();
     EXPECT_LE(worstDifference(largeSingularValues(a, Job()), singularValues(DoubleMatrix::from(a))), 2e-14) << k << " x " << m;
   }
-  Matrix decades = gaussian(300, 310, 7);
+  Matrix decades = gaussian(300, 310, 7).toFloat();
   for (int64_t r = 0; r < 300; ++r) {
     for (int64_t c = 0; c < 310; ++c) decades(r, c) *= std::pow(10.0f, -8.0f * static_cast<float>(r) / 300);
   }
   const std::vector<double> own = largeSingularValues(decades, Job()), reference = singularValues(DoubleMatrix::from(decades));
   EXPECT_LE(worstDifference(own, reference), 2e-14);
   EXPECT_LE(own.back(), 1e-6 * own.front());  // the planted decades are there
-  Matrix low = gaussian(300, 300, 9);
+  Matrix low = gaussian(300, 300, 9).toFloat();
   for (int64_t r = 5; r < 300; ++r) std::copy_n(low.row(r % 5), 300, low.row(r));
   const std::vector<double> rank = largeSingularValues(low, Job());
   EXPECT_GT(rank[4], 0.1 * rank[0]);
@@ -55,7 +48,7 @@ TEST(LargeSvd, sameValuesAsLapackOnOddShapesRanksAndDecades) {
 
 TEST(LargeSvd, triangleHoldsTheGramMatrix) {
   for (const auto& [k, m] : {std::pair{5, 3}, {33, 100}, {100, 100}, {130, 200}}) {
-    const DoubleMatrix a = DoubleMatrix::from(gaussian(k, m, 3));
+    const DoubleMatrix a = DoubleMatrix::from(gaussian(k, m, 3).toFloat());
     const DoubleMatrix r = largeThinQrR(a, Job()), g = multiplyTransposed(a, a), own = transposedMultiply(r, r);
     ASSERT_EQ(r.rows, std::min(k, m));
     for (size_t i = 0; i < g.values.size(); ++i) ASSERT_NEAR(own.values[i], g.values[i], 1e-11 * (m + k)) << k << " x " << m;
@@ -63,7 +56,7 @@ TEST(LargeSvd, triangleHoldsTheGramMatrix) {
 }
 
 TEST(LargeSvd, stopsWhenCancelledAndRefusesNan) {
-  Matrix a = gaussian(400, 400, 4);
+  Matrix a = gaussian(400, 400, 4).toFloat();
   Job job;
   job.cancel();
   EXPECT_THROW(largeSingularValues(a, job), Cancelled);

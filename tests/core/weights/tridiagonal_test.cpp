@@ -3,19 +3,17 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <random>
 
 #include "core/weights/row_panels.h"
+#include "tests/support/random_matrix.h"
 
 using namespace headscope::core;
+using headscope::tests::gaussian;
 
 namespace {
 
 DoubleMatrix symmetric(int64_t n, int64_t rank, uint64_t seed) {
-  std::mt19937_64 engine(seed);
-  std::normal_distribution<double> normal;
-  DoubleMatrix a(rank, n);
-  for (double& v : a.values) v = normal(engine);
+  const DoubleMatrix a = gaussian(rank, n, seed);
   return transposedMultiply(a, a);
 }
 
