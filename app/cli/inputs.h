@@ -44,6 +44,11 @@ std::vector<int64_t> parseIndices(const std::string& text, int64_t count, const 
 /// The tokenizer of a model's folder, or null when it has none that can be read.
 std::shared_ptr<const core::Tokenizer> openTokenizer(const core::Model& model);
 
+/// Throws core::Error when the selected head is outside the model, or a token outside the prompt (0 tokens: there is none); `head`, `query`
+/// and `key` are where each was asked for.
+void requireInside(const core::Selection& selection, const core::ModelSpec& spec, int64_t tokens, const std::string& head,
+                   const std::string& query, const std::string& key);
+
 /// "3.1,4.*" or "all" -> heads. Throws core::Error naming the flag.
 std::vector<core::HeadRef> parseHeads(const std::string& text, int64_t layers, int64_t heads, const std::string& flag);
 

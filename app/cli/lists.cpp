@@ -1,10 +1,12 @@
-// Lists on the command line: indices "0,3-5", heads "3.1,4.*".
+// Lists on the command line: indices "0,3-5", heads "3.1,4.*"; and whether what was chosen is there.
 #include <algorithm>
 #include <charconv>
 #include <set>
 #include <string_view>
+#include <utility>
 
 #include "app/cli/inputs.h"
+#include "core/attention/head_name.h"
 #include "core/base/error.h"
 
 namespace headscope::app {
@@ -69,6 +71,19 @@ std::vector<core::HeadRef> parseHeads(const std::string& text, int64_t layers, i
     }
   }
   return {refs.begin(), refs.end()};
+}
+
+void requireInside(const core::Selection& selection, const core::ModelSpec& spec, int64_t tokens, const std::string& head,
+                   const std::string& query, const std::string& key) {
+  if (selection.layer >= spec.layers || selection.head >= spec.heads) {
+    throw core::Error("head " + core::headName(selection.ref()) + " is outside the model's " + std::to_string(spec.layers) + " x " +
+                          std::to_string(spec.heads) + " heads",
+                      head);
+  }
+  for (const auto& [token, where] : {std::pair(selection.query, &query), std::pair(selection.key, &key)}) {
+    if (token >= tokens)
+      throw core::Error("the prompt has " + std::to_string(tokens) + " tokens, none at " + std::to_string(token), *where);
+  }
 }
 
 }  // namespace headscope::app

@@ -2,7 +2,6 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
-#include <optional>
 #include <tuple>
 
 #include "app/cli/inputs.h"
@@ -13,7 +12,6 @@
 #include "app/sinks/figure_session.h"
 #include "app/sinks/qt_fonts.h"
 #include "core/attention/forward.h"
-#include "core/attention/head_name.h"
 #include "core/base/error.h"
 #include "core/session/folder_hash.h"
 #include "core/session/scenario.h"
@@ -51,7 +49,7 @@ class Stage {
       input_.scores = std::make_shared<core::HeadScores>(core::headScores(*input_.trace, false, job));
       promptKey_ = promptKey;
     }
-    check(session, where);
+    requireInside(session.selection, input_.model->spec(), input_.trace->count(), where, where, where);
     input_.selection = session.selection;
     return input_;
   }
@@ -59,19 +57,6 @@ class Stage {
  private:
   using ModelKey = std::tuple<std::string, std::string, double>;
   using PromptKey = std::tuple<std::string, std::string, std::vector<int32_t>, std::vector<int32_t>, std::string, std::string, std::string>;
-
-  void check(const core::Session& session, const std::string& where) const {
-    const core::ModelSpec& spec = input_.model->spec();
-    const core::Selection& s = session.selection;
-    if (s.layer >= spec.layers || s.head >= spec.heads)
-      throw core::Error("head " + core::headName(s.ref()) + " is outside the model's " + std::to_string(spec.layers) + " x " +
-                            std::to_string(spec.heads) + " heads",
-                        where);
-    if (std::max(s.query, s.key) >= input_.trace->count())
-      throw core::Error(
-          "the prompt has " + std::to_string(input_.trace->count()) + " tokens, none at " + std::to_string(std::max(s.query, s.key)),
-          where);
-  }
 
   const CommonFlags& common_;
   std::shared_ptr<core::Backend> backend_;

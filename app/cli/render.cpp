@@ -14,7 +14,6 @@
 #include "app/sinks/figure_session.h"
 #include "app/sinks/qt_fonts.h"
 #include "core/attention/forward.h"
-#include "core/attention/head_name.h"
 #include "core/attention/telling_heads.h"
 #include "core/base/error.h"
 #include "core/session/folder_hash.h"
@@ -150,16 +149,7 @@ void selectHeads(const RenderFlags& flags, bool isSession, const views::ViewInpu
   }
   if (flags.query) s.selection.query = *flags.query;
   if (flags.key) s.selection.key = *flags.key;
-  if (s.selection.layer >= spec.layers || s.selection.head >= spec.heads) {
-    throw core::Error("head " + core::headName(s.selection.ref()) + " is outside the model's " + std::to_string(spec.layers) + " x " +
-                          std::to_string(spec.heads) + " heads",
-                      flags.target);
-  }
-  const int64_t count = input.trace ? input.trace->count() : 0;
-  if (s.selection.query >= count)
-    throw core::Error("the prompt has " + std::to_string(count) + " tokens, none at " + std::to_string(s.selection.query), "--query");
-  if (s.selection.key >= count)
-    throw core::Error("the prompt has " + std::to_string(count) + " tokens, none at " + std::to_string(s.selection.key), "--key");
+  requireInside(s.selection, spec, input.trace ? input.trace->count() : 0, flags.target, "--query", "--key");
 }
 
 void run(const RenderFlags& flags, const CommonFlags& given) {
