@@ -9,7 +9,7 @@
 namespace headscope::core::cpu {
 namespace {
 
-constexpr int64_t kVocabularyTile = 512, kTokenTile = 512;
+constexpr int64_t kVocabularyTile = 768, kTokenTile = 512;
 
 void capRow(float* row, int64_t count, float cap) {
 #pragma omp simd
