@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/backend/cuda_plugin.h"
+#include "core/checkpoint/stored_span.h"
 #include "gpu/arithmetic/fitness.h"
 
 namespace headscope::gpu {
@@ -159,7 +160,7 @@ void CudaBackend::keepWeights(std::shared_ptr<const void> owner) {
 void CudaBackend::expectWeights(std::span<const core::WeightView> weights) {
   const Lock lock(mutex_);
   check(cudaSetDevice(0), "selecting the device");
-  for (const core::WeightView& view : weights) weights_->expect(view.data, storedBytes(view));
+  for (const core::WeightView& view : weights) weights_->expect(view.data, core::storedSpan(view).size());
 }
 
 void CudaBackend::embed(const core::WeightView& table, std::span<const int32_t> ids, float scale, core::Into into, const core::Tensor& out,

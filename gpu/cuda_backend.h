@@ -21,11 +21,6 @@
 
 namespace headscope::gpu {
 
-/// Of the whole stored tensor that a view is a part of.
-inline size_t storedBytes(const core::WeightView& view) {
-  return static_cast<size_t>(view.storedRows * view.storedCols) * core::sizeOf(view.dtype);
-}
-
 class CudaBackend : public core::Backend {
  public:
   /// Throws core::Error with the reason when no card can be used: no driver, too old a driver, no device, too old a device.

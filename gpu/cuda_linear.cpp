@@ -3,6 +3,7 @@
 #include <cmath>
 #include <vector>
 
+#include "core/checkpoint/stored_span.h"
 #include "gpu/cuda_backend.h"
 
 namespace headscope::gpu {
@@ -25,7 +26,7 @@ int64_t tileRows(int64_t inputs) { return std::max<int64_t>(1, kTileFloats / std
 CudaBackend::StagedWeights CudaBackend::onDevice(const core::WeightView& view) {
   StagedWeights staged{};
   DeviceWeights& w = staged.view;
-  w.stored = weights_->get(view.data, storedBytes(view));
+  w.stored = weights_->get(view.data, core::storedSpan(view).size());
   w.dtype = view.dtype;
   w.storedCols = view.storedCols;
   w.isInByOut = view.isInByOut;

@@ -61,6 +61,7 @@ void print(const core::BenchResult& result, const core::BenchContext& context) {
   if (!result.note.empty()) line["note"] = result.note;
   put("sgemm_gflops", context.sgemmGflops);
   line["backend"] = context.backend->name();
+  if (const std::string reason = context.backend->reason(); !reason.empty()) line["backend_reason"] = reason;
   line["machine"] = core::machineName();
   std::printf("%s\n", line.dump().c_str());
   std::fflush(stdout);

@@ -43,7 +43,7 @@ class Stage {
                               session.image,  session.mechanism, session.replacedHeads};
     if (!input_.trace || promptKey != promptKey_) {
       if (backend_ == nullptr) backend_ = openBackend(common_);
-      const auto options = replacedRun(input_.model, session.mechanism, session.replacedHeads, where);
+      const auto options = replacedRun(input_.model, session.mechanism, session.replacedHeads, where, backend_);
       const auto prompt = makePrompt(*input_.model, promptFlagsOf(session), flags);
       input_.trace = core::runForward(input_.model, prompt, backend_, options, job);
       input_.scores = std::make_shared<core::HeadScores>(core::headScores(*input_.trace, false, job));

@@ -165,9 +165,10 @@ void run(const RenderFlags& flags, const CommonFlags& given) {
     input.model = openModel(session.model, common);
     session.modelHash = core::folderHash(input.model->folder());
     if (view.needsTrace() || hasPrompt(flags.prompt)) {
+      const auto backend = openBackend(common);
       const auto options =
-          replacedRun(input.model, session.mechanism, session.replacedHeads, flags.replace.empty() ? flags.target : "--replace");
-      input.trace = core::runForward(input.model, promptOf(flags, session, *input.model, common), openBackend(common), options, job);
+          replacedRun(input.model, session.mechanism, session.replacedHeads, flags.replace.empty() ? flags.target : "--replace", backend);
+      input.trace = core::runForward(input.model, promptOf(flags, session, *input.model, common), backend, options, job);
       input.scores = std::make_shared<core::HeadScores>(core::headScores(*input.trace, false, job));
     }
     selectHeads(flags, isSession, input, session);

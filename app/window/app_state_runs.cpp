@@ -35,7 +35,7 @@ void AppState::runPrompt() {
        heads = replacedHeads_](core::Job& job) -> JobRunner::Delivery {
         const auto prompt = promptOf(opened, source, job);
         const std::string hash = opened.readsImages() ? imageFileHash(source.image) : std::string();
-        auto trace = core::runForward(opened.model, prompt, backend, replacedRun(opened.model, mechanism, heads, "session"), job);
+        auto trace = core::runForward(opened.model, prompt, backend, replacedRun(opened.model, mechanism, heads, "session", backend), job);
         return [this, trace, source, hash] { takeRun(trace, source.image, hash); };
       },
       [this](const core::Error& e) {

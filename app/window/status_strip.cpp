@@ -24,6 +24,7 @@ StatusStrip::StatusStrip(AppState& state, QWidget* parent) : QWidget(parent), st
   line->setContentsMargins(16, 0, 16, 0);
   line->setSpacing(12);
   selection_ = new QLabel, backend_ = new QLabel, job_ = new QLabel, memory_ = new QLabel;
+  backend_->setObjectName("backend");
   selection_->setToolTip(tr("What is selected: layer.head, query and key, counted from 0"));
   memory_->setToolTip(tr("Time of the last forward pass, and memory that the program holds, mapped files included"));
   progress_ = new QProgressBar;
@@ -58,6 +59,7 @@ StatusStrip::StatusStrip(AppState& state, QWidget* parent) : QWidget(parent), st
   connect(&state, &AppState::selectionChanged, this, &StatusStrip::showSelection);
   connect(&state, &AppState::traceChanged, this, &StatusStrip::showSelection);
   connect(&state, &AppState::modelChanged, this, &StatusStrip::showBackend);
+  connect(&state, &AppState::traceChanged, this, &StatusStrip::showBackend);  // a pass may have lost the device
   connect(&state, &AppState::themeChanged, this, &StatusStrip::applyTheme);
   applyTheme();
   showSelection();

@@ -68,6 +68,16 @@ TEST(DeviceReason, anotherVersion) {
 
 TEST(DeviceReason, noPluginAtAll) { expectReason(Beside("no_functions"), "headscope_cuda.so is not a plug-in of this program"); }
 
+TEST(DeviceReason, benchesSayIt) {
+  const Beside program("reason");
+  ::setenv("HEADSCOPE_TEST_REASON", "no CUDA device found", 1);
+  const ProgramResult got = program.run({"bench", "mask_repaint", "--quiet"});
+  EXPECT_EQ(got.exitCode, 0) << got.errors;
+  const nlohmann::json line = nlohmann::json::parse(got.output.substr(0, got.output.find('\n')), nullptr, false);
+  EXPECT_EQ(line.value("backend", ""), "cpu") << got.output;
+  EXPECT_EQ(line.value("backend_reason", ""), "no CUDA device found") << got.output;
+}
+
 TEST(DeviceReason, aCardThatWorksIsTaken) {
   const Beside program("card");
   const nlohmann::json info = infoOf(program);

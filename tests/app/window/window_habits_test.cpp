@@ -70,6 +70,18 @@ TEST_F(Habits, whatWasStoppedSaysSoAndGoesOn) {
   ASSERT_TRUE(settle());
 }
 
+TEST_F(Habits, theStatusBarSaysWhyTheCpuComputes) {
+  ASSERT_TRUE(settle());
+  const auto* label = window_->findChild<QLabel*>("backend");
+  ASSERT_NE(label, nullptr);
+  const auto backend = state().trace()->sharedBackend();
+  const QString own = QString::fromStdString(backend->reason());
+  EXPECT_TRUE(own.isEmpty() || label->text().contains("(" + own + ")")) << label->text().toStdString();
+  backend->setReason("the device was lost: a made-up fault");  // as a pass finds out
+  state().setPrompt("Once upon a time", false);
+  EXPECT_TRUE(waitFor([&] { return label->text().endsWith("(the device was lost: a made-up fault)"); })) << label->text().toStdString();
+}
+
 TEST_F(Habits, theSidesGiveWayInANarrowWindowAndComeBack) {
   ASSERT_TRUE(settle());
   const int left = window_->headPanel().width(), right = window_->inspector().width();
