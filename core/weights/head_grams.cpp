@@ -40,23 +40,30 @@ HeadGrams headGrams(const HeadMap& map, const Job& job, const Matrix* directions
   const int64_t r = directions != nullptr ? directions->rows() : 0;
   assert(directions == nullptr || directions->cols() == d);
   HeadGrams out;
-  out.gram.assign(static_cast<size_t>(map.heads), DoubleMatrix(k, k));
-  if (directions != nullptr) out.cross.assign(static_cast<size_t>(map.heads), DoubleMatrix(r, k));
+  out.gram.resize(static_cast<size_t>(map.heads));
+  if (directions != nullptr) out.cross.resize(static_cast<size_t>(map.heads));
   if (map.isCentred) out.means.assign(static_cast<size_t>(map.heads * k), 0.0F);
   std::vector<RowPanels> along;  // the directions' chunks, shared by the heads
   std::vector<double> directionSums(static_cast<size_t>(r), 0.0);
-  for (int64_t c = 0; r > 0 && c < chunks; ++c) {
-    job.checkpoint();
-    along.emplace_back(r).pack(directions->view().colsFrom(c * kColumns, std::min(kColumns, d - c * kColumns)));
-    along.back().addRowSums(directionSums.data());
+  if (r > 0) {
+    for (int64_t c = 0; c < chunks; ++c) along.emplace_back(r);
+    parallelFor(
+        chunks,
+        [&](int64_t c) {
+          along[static_cast<size_t>(c)].pack(directions->view().colsFrom(c * kColumns, std::min(kColumns, d - c * kColumns)));
+        },
+        &job);
+    for (const RowPanels& chunk : along) chunk.addRowSums(directionSums.data());
   }
   const std::vector<float> none;
   const std::vector<float>& headGain = map.headGain != nullptr ? *map.headGain : none;
   parallelFor(
       map.heads,
       [&](int64_t h) {
-        DoubleMatrix& g = out.gram[static_cast<size_t>(h)];
-        DoubleMatrix* cross = r > 0 ? &out.cross[static_cast<size_t>(h)] : nullptr;
+        DoubleMatrix& g = out.gram[static_cast<size_t>(h)] = DoubleMatrix(k, k);
+        DoubleMatrix* cross = directions != nullptr ? &out.cross[static_cast<size_t>(h)] : nullptr;
+        if (cross != nullptr) *cross = DoubleMatrix(r, k);
+        if (r == 0) cross = nullptr;
         std::vector<double> sums(static_cast<size_t>(k), 0.0);
         RowPanels panels(k);
         Matrix memory(k, std::min(kColumns, d));

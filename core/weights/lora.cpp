@@ -59,8 +59,8 @@ struct Stacks {
 double balance(double left, double right) { return left > 0 && right > 0 ? std::pow(right / left, 0.25) : 1.0; }
 
 Stacks stacksOf(const HeadSide& a, const HeadSide& b) {
-  DoubleMatrix leftSecond = within(b.coefficients, a.gram);
-  const DoubleMatrix rightFirst = within(a.coefficients, b.after);
+  DoubleMatrix leftSecond = within(b.coefficients, a.core.gram);
+  const DoubleMatrix rightFirst = within(a.coefficients, b.coreAfter().gram);
   // F_b,after D_b^T = F_b D_b^T + C_b D_b D_b^T
   DoubleMatrix meeting = b.cross.transposed();
   const DoubleMatrix own = multiply(b.coefficients, b.directionGram);
@@ -123,8 +123,8 @@ int64_t countIntruders(const DoubleMatrix& cosines) {
 
 /// Of W = F_a^T F_b: singular vectors after against the base's, on both sides.
 void findIntruders(const HeadSide& a, const HeadSide& b, LoraDecompositions& decompositions, LoraCircuit& out) {
-  const GramBasis a0 = decompositions.basis(a.gram), b0 = decompositions.basis(b.gram), a1 = decompositions.basis(a.after),
-                  b1 = decompositions.basis(b.after);
+  const GramBasis a0 = decompositions.basis(a.core.gram), b0 = decompositions.basis(b.core.gram),
+                  a1 = decompositions.basis(a.coreAfter().gram), b1 = decompositions.basis(b.coreAfter().gram);
   const SmallSvd before = decompositions.svd(multiplyTransposed(a0.reverse, b0.reverse)),
                  after = decompositions.svd(multiplyTransposed(a1.reverse, b1.reverse));
   const auto cosines = [](const DoubleMatrix& u1, const GramBasis& t1, const DoubleMatrix& cross, const GramBasis& t0,
@@ -149,8 +149,8 @@ LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options, LoraDeco
   const int64_t k = a.width, d = a.depth, n = std::min(d, 2 * k);
   const bool isChanged = hasEffect(a) || hasEffect(b);
   out.before = decompositions.fused(a.core, b.core);
-  out.after = isChanged ? decompositions.fused(a.coreAfter, b.coreAfter) : out.before;
-  const double base = innerProduct(a.gram, b.gram);
+  out.after = isChanged ? decompositions.fused(a.coreAfter(), b.coreAfter()) : out.before;
+  const double base = innerProduct(a.core.gram, b.core.gram);
   if (!out.before.isFinite || !out.after.isFinite) {
     out.change = out.after;
     out.change.sigma.assign(static_cast<size_t>(n), std::numeric_limits<double>::quiet_NaN());
@@ -167,7 +167,7 @@ LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options, LoraDeco
     out.relative = base > 0 ? std::sqrt(squared / base) : squared > 0 ? std::numeric_limits<double>::infinity() : 0.0;
 
     const DoubleMatrix middle = transposedMultiply(a.coefficients, b.coefficients);
-    const DoubleMatrix firstRight = within(a.coefficients, b.gram), &secondLeft = s.leftSecond;
+    const DoubleMatrix firstRight = within(a.coefficients, b.core.gram), &secondLeft = s.leftSecond;
     const auto norm = [](double squaredNorm) { return std::sqrt(std::max(0.0, squaredNorm)); };
     out.termNorms = {norm(innerProduct(a.directionGram, firstRight)), norm(innerProduct(secondLeft, b.directionGram)),
                      norm(innerProduct(multiply(multiply(a.directionGram, middle), b.directionGram), middle))};
@@ -196,8 +196,8 @@ std::vector<double> writeCosines(const HeadSide& v, const HeadSide& o, LoraDecom
   for (int64_t i = 0; i < o.rank(); ++i) {
     for (int64_t j = 0; j < cross.cols; ++j) cross(v.rank() + i, j) = o.cross(i, j) / s.secondScale;
   }
-  std::vector<double> cosines =
-      decompositions.values(multiplyTransposed(multiply(decompositions.basis(s.right).turn, cross), decompositions.basis(o.gram).turn));
+  std::vector<double> cosines = decompositions.values(
+      multiplyTransposed(multiply(decompositions.basis(s.right).turn, cross), decompositions.basis(o.core.gram).turn));
   for (double& c : cosines) c = std::min(1.0, c);
   return cosines;
 }
@@ -253,41 +253,47 @@ LoraLayer layerLora(const Model& base, const Model& adapted, int64_t layer, cons
   Backend* backend = options.backend.get();
   Backend* products = backend != nullptr && backend->supports(Op::InnerProducts) ? backend : nullptr;
   const auto maps = std::make_shared<const LoraMaps>(LoraMaps{base.attention(layer), adapted.attention(layer), spec});
-  const LoraSide q(Kind::Query, maps, job, products), k(Kind::Key, maps, job, products), v(Kind::Value, maps, job, products),
-      o(Kind::Output, maps, job, products);
   std::optional<DoubleMatrix> rotation;
   if (options.offset != 0) rotation = rotationMatrix(spec.rope, spec.headWidth, spec.mla ? spec.mla->nope : 0, options.offset);
   LoraLayer out;
   out.layer = layer;
   out.heads.resize(static_cast<size_t>(spec.heads));
-  const double sums[] = {q.squaredChange(), k.squaredChange(), v.squaredChange(), o.squaredChange()};
-  std::vector<LoraDecompositions> decompositions(out.heads.size());
-  const auto eachHead = [&] {
-    parallelFor(
-        spec.heads,
-        [&](int64_t h) {
-          const int64_t gk = h * k.heads() / spec.heads, gv = h * v.heads() / spec.heads;
-          const HeadPair qk(q, h, k, gk, rotation ? &*rotation : nullptr), ov(v, gv, o, h, nullptr);
-          LoraDecompositions& own = decompositions[static_cast<size_t>(h)];
-          HeadLora& head = out.heads[static_cast<size_t>(h)];
-          head.layer = layer, head.head = h;
-          head.qk = circuitOf(qk, options, own);
-          head.ov = circuitOf(ov, options, own);
-          const auto share = [](double part, double whole) { return whole > 0 ? part / whole : 0.0; };
-          head.shareQ = share(q.head(h).squaredChange(), sums[0]), head.shareK = share(k.head(gk).squaredChange(), sums[1]);
-          head.shareV = share(v.head(gv).squaredChange(), sums[2]), head.shareO = share(o.head(h).squaredChange(), sums[3]);
-          if (options.withDetails && head.ov.before.isFinite && head.ov.after.isFinite) {
-            head.writeCosines = writeCosines(ov.a(), ov.b(), own);
-          }
-        },
-        &job);
-  };
-  if (backend != nullptr && backend->supports(Op::SmallSvds)) {
-    for (LoraDecompositions& d : decompositions) d.note();
+  const bool isOnDevice = backend != nullptr && backend->supports(Op::SmallSvds);
+  for (int64_t h = 0; h < spec.heads; ++h) out.heads[static_cast<size_t>(h)].layer = layer, out.heads[static_cast<size_t>(h)].head = h;
+  const auto circuits = [&](bool isQk) {
+    const LoraSide a(isQk ? Kind::Query : Kind::Value, maps, job, products), b(isQk ? Kind::Key : Kind::Output, maps, job, products);
+    const double wholeA = a.squaredChange(), wholeB = b.squaredChange();
+    std::vector<LoraDecompositions> decompositions(out.heads.size());
+    const auto eachHead = [&] {
+      parallelFor(
+          spec.heads,
+          [&](int64_t h) {
+            const HeadPair pair(a, h * a.heads() / spec.heads, b, h * b.heads() / spec.heads, isQk && rotation ? &*rotation : nullptr);
+            LoraDecompositions& own = decompositions[static_cast<size_t>(h)];
+            HeadLora& head = out.heads[static_cast<size_t>(h)];
+            LoraCircuit& circuit = isQk ? head.qk : head.ov;
+            circuit = circuitOf(pair, options, own);
+            const auto share = [](double part, double whole) { return whole > 0 ? part / whole : 0.0; };
+            (isQk ? head.shareQ : head.shareV) = share(a.head(pair.leftIndex).squaredChange, wholeA);
+            (isQk ? head.shareK : head.shareO) = share(b.head(pair.rightIndex).squaredChange, wholeB);
+            if (!isQk && options.withDetails && circuit.before.isFinite && circuit.after.isFinite)
+              head.writeCosines = writeCosines(pair.a(), pair.b(), own);
+          },
+          &job);
+    };
+    if (isOnDevice) {
+      for (LoraDecompositions& d : decompositions) d.note();
+      eachHead();
+      LoraDecompositions::compute(decompositions, *backend, job);
+    }
     eachHead();
-    LoraDecompositions::compute(decompositions, *backend, job);
+  };
+  if (backend != nullptr) {
+    circuits(true), circuits(false);
+  } else {  // side by side: what each does outside its heads' tasks takes one thread
+    parallelFor(
+        2, [&](int64_t i) { circuits(i == 0); }, &job);
   }
-  eachHead();
   for (const HeadLora& head : out.heads) {
     for (const auto& [circuit, name] : {std::pair{&head.qk, "W_QK"}, std::pair{&head.ov, "W_OV"}}) {
       if (!circuit->before.isFinite || !circuit->after.isFinite)

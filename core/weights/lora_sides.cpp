@@ -91,44 +91,44 @@ StackedTerms stackTerms(const LinearChange* change) {
 
 void HeadSide::finish() {
   if (isChanged()) {
-    // F F^T + C D F^T + (C D F^T)^T + C D D^T C^T
-    const DoubleMatrix mixed = multiply(coefficients, cross);
-    after = multiplyTransposed(multiply(coefficients, directionGram), coefficients);
-    for (int64_t i = 0; i < width; ++i) {
-      for (int64_t j = 0; j < width; ++j) after(i, j) += gram(i, j) + mixed(i, j) + mixed(j, i);
+    // (F + C D)(F + C D)^T = F F^T + C (D F^T + D D^T C^T / 2) + its transpose
+    DoubleMatrix half = multiplyTransposed(directionGram, coefficients);
+    squaredChange = 0;
+    for (int64_t i = 0; i < rank(); ++i) {
+      for (int64_t j = 0; j < width; ++j) squaredChange += half(i, j) * coefficients(j, i), half(i, j) = cross(i, j) + half(i, j) / 2;
     }
-  } else {
-    after = gram;
+    squaredChange = std::max(0.0, squaredChange);
+    DoubleMatrix after = multiply(coefficients, half);
+    for (int64_t i = 0; i < width; ++i) {
+      for (int64_t j = 0; j < i; ++j) after(i, j) = after(j, i) = gram(i, j) + after(i, j) + after(j, i);
+      after(i, i) = gram(i, i) + 2 * after(i, i);
+    }
+    changedCore = factorCore(std::move(after), depth);
   }
-  core = factorCore(gram, depth);
-  coreAfter = isChanged() ? factorCore(after, depth) : core;
+  core = factorCore(std::move(gram), depth);
+  gram = {};
 }
 
 HeadSide HeadSide::turned(const DoubleMatrix& m) const {
   HeadSide out;
   out.width = width, out.depth = depth;
   out.coefficients = isChanged() ? multiply(m, coefficients) : coefficients;
-  out.gram = multiplyTransposed(multiply(m, gram), m);
+  out.gram = multiplyTransposed(multiply(m, core.gram), m);
   if (isChanged()) out.cross = multiplyTransposed(cross, m);
   out.directionGram = directionGram;
   out.finish();
   return out;
 }
 
-double HeadSide::squaredChange() const {
-  if (!isChanged()) return 0;
-  return std::max(0.0, innerProduct(transposedMultiply(coefficients, coefficients), directionGram));
-}
-
 DoubleMatrix HeadSide::afterTimesBase() const {
-  DoubleMatrix a = gram;
+  DoubleMatrix a = core.gram;
   if (isChanged()) addTo(a, multiply(coefficients, cross));
   return a;
 }
 
 double LoraSide::squaredChange() const {
   double sum = 0;
-  for (const HeadSide& h : heads_) sum += h.squaredChange();
+  for (const HeadSide& h : heads_) sum += h.squaredChange;
   return sum;
 }
 
@@ -206,18 +206,18 @@ void LoraSide::readStored(Kind kind, std::shared_ptr<const LoraMaps> stored, con
   HeadGrams grams = backend != nullptr ? gramsOn(*backend, map, job, changed) : headGrams(map, job, changed);
   const DoubleMatrix shared = core::gram(*directions);
   const bool hasGain = map.headGain != nullptr && !map.headGain->empty();
-  for (int64_t h = 0; h < heads(); ++h) {
+  parallelFor(heads(), [&](int64_t h) {
     const size_t s = static_cast<size_t>(h);
     HeadSide& side = heads_[s];
     side.gram = std::move(grams.gram[s]);
-    if (!isChanged_) continue;
+    if (!isChanged_) return;
     side.cross = std::move(grams.cross[s]);
     side.directionGram = shared;
     side.coefficients = DoubleMatrix::from(coefficients.view().rowsFrom(h * k, k));
     for (int64_t i = 0; hasGain && i < k; ++i) {
       for (int64_t j = 0; j < side.rank(); ++j) side.coefficients(i, j) *= static_cast<double>((*map.headGain)[static_cast<size_t>(i)]);
     }
-  }
+  });
 }
 
 }  // namespace headscope::core

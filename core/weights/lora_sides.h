@@ -21,23 +21,24 @@ namespace headscope::core {
 class Backend;
 class Job;
 
-/// One head of one side. G = F F^T of the base, after = of the changed factor.
+/// One head of one side. The makers fill in all but what finish() works out; it takes `gram` into the core.
 struct HeadSide {
   int64_t width = 0, depth = 0;  // k, d
   DoubleMatrix coefficients;     // C [k, r]; [k, 0] when nothing changed
-  DoubleMatrix gram;             // F F^T [k, k]
-  DoubleMatrix after;            // (F + C D)(F + C D)^T [k, k]
+  DoubleMatrix gram;             // F F^T [k, k]; empty once finished
   DoubleMatrix cross;            // D F^T [r, k]
   DoubleMatrix directionGram;    // D D^T [r, r]
-  FactorCore core, coreAfter;
+  FactorCore core;               // of F
+  FactorCore changedCore;        // of F + C D; empty when nothing changed
+  double squaredChange = 0;      // ||C D||^2
 
   int64_t rank() const { return coefficients.cols; }
   bool isChanged() const { return rank() > 0; }
-  double squaredChange() const;         // ||C D||^2
+  const FactorCore& coreAfter() const { return isChanged() ? changedCore : core; }
   DoubleMatrix afterTimesBase() const;  // (F + C D) F^T [k, k]
   /// M F in place of F, M [k, k]: a rotation of the inner dimensions.
   HeadSide turned(const DoubleMatrix& m) const;
-  /// after and the cores, from the rest.
+  /// The cores and the squared change, from the rest.
   void finish();
 };
 

@@ -46,9 +46,11 @@ void packBlock(const float* from, int64_t stride, int64_t columns, double* to) {
   }
 }
 
-/// c [8, 16] = sum_p b[p][first .. first + 8] a[p][0 .. 16].
-void tile(const double* a, const double* b, int64_t count, double* c) {
-  Lane sums[kDepth][2] = {};
+/// c [8, 16], rows `stride` apart, += sum_p b[p][first .. first + 8] a[p][0 .. 16].
+void tile(const double* a, const double* b, int64_t count, double* c, int64_t stride) {
+  Lane sums[kDepth][2];
+  for (int64_t j = 0; j < kDepth; ++j)
+    std::memcpy(&sums[j][0], c + j * stride, sizeof(Lane)), std::memcpy(&sums[j][1], c + j * stride + 8, sizeof(Lane));
   for (int64_t p = 0; p < count; ++p, a += kSide, b += kSide) {
     Lane low, high;
     std::memcpy(&low, a, sizeof low), std::memcpy(&high, a + 8, sizeof high);
@@ -57,7 +59,23 @@ void tile(const double* a, const double* b, int64_t count, double* c) {
       sums[j][1] += high * b[j];
     }
   }
-  std::memcpy(c, sums, sizeof sums);
+  for (int64_t j = 0; j < kDepth; ++j)
+    std::memcpy(c + j * stride, &sums[j][0], sizeof(Lane)), std::memcpy(c + j * stride + 8, &sums[j][1], sizeof(Lane));
+}
+
+/// The same into a matrix that may end within the tile.
+void addTile(const double* a, const double* b, int64_t count, int64_t row, int64_t col, DoubleMatrix& to) {
+  const int64_t rows = std::min(kDepth, to.rows - row), cols = std::min(kSide, to.cols - col);
+  if (rows == kDepth && cols == kSide) {
+    tile(a, b, count, to.row(row) + col, to.cols);
+    return;
+  }
+  alignas(64) double part[kDepth * kSide] = {};
+  tile(a, b, count, part, kSide);
+  for (int64_t r = 0; r < rows; ++r) {
+    double* at = to.row(row + r) + col;
+    for (int64_t c = 0; c < cols; ++c) at[c] += part[r * kSide + c];
+  }
 }
 
 }  // namespace
@@ -118,35 +136,19 @@ void RowPanels::addRowSums(double* sums) const {
   }
 }
 
-namespace {
-
-void addTile(const double* part, int64_t row, int64_t col, DoubleMatrix& to) {
-  const int64_t rows = std::min(kDepth, to.rows - row), cols = std::min(kSide, to.cols - col);
-  for (int64_t r = 0; r < rows; ++r) {
-    double* at = to.row(row + r) + col;
-    for (int64_t c = 0; c < cols; ++c) at[c] += part[r * kSide + c];
-  }
-}
-
-}  // namespace
-
 void addGram(const RowPanels& f, DoubleMatrix& gram) {
-  alignas(64) double part[kDepth * kSide];
   for (int64_t row = 0; row < f.rows(); row += kDepth) {
     for (int64_t col = row / kSide * kSide; col < f.rows(); col += kSide) {
-      tile(f.block(col / kSide), f.block(row / kSide) + row % kSide, f.columns(), part);
-      addTile(part, row, col, gram);
+      addTile(f.block(col / kSide), f.block(row / kSide) + row % kSide, f.columns(), row, col, gram);
     }
   }
 }
 
 void addCross(const RowPanels& d, const RowPanels& f, DoubleMatrix& cross) {
   assert(d.columns() == f.columns());
-  alignas(64) double part[kDepth * kSide];
   for (int64_t row = 0; row < d.rows(); row += kDepth) {
     for (int64_t col = 0; col < f.rows(); col += kSide) {
-      tile(f.block(col / kSide), d.block(row / kSide) + row % kSide, f.columns(), part);
-      addTile(part, row, col, cross);
+      addTile(f.block(col / kSide), d.block(row / kSide) + row % kSide, f.columns(), row, col, cross);
     }
   }
 }
