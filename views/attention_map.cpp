@@ -6,6 +6,7 @@
 #include "core/attention/head_name.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
+#include "views/mechanism_words.h"
 #include "views/token_text.h"
 
 namespace headscope::views {
@@ -39,11 +40,12 @@ class Drawing {
         frame_(frame),
         theme_(frame.theme),
         part_(visiblePart(options, data.count)),
-        ramp_(attentionRamp(frame.theme)),
-        scale_(data.cache.scale(options, data.values, options.hideFirst && data.firstCol == 0 && data.values.cols() > 1 ? 1 : 0)),
+        ramp_(data.isSigned ? divergingRamp(frame.theme) : attentionRamp(frame.theme)),
+        scale_(data.cache.scale(options, data.values, options.hideFirst && data.firstCol == 0 && data.values.cols() > 1 ? 1 : 0,
+                                data.isSigned)),
         mono_{FontFace::Mono, frame.theme.smallSize, FontWeight::Regular} {
     figure_.background = theme_.canvas;
-    figure_.title = "Attention map " + headName(data.head);
+    figure_.title = "Attention map " + headName(data.head) + replacedWords(data.mechanism);
     layOut();
   }
 
@@ -321,12 +323,13 @@ void Drawing::addCrosshair(const core::Selection& selection, const std::optional
   const std::string name = label(query) + " → " + label(key);
   std::string note;
   if (data_.level > 0)
-    note = "largest of " + std::to_string(data_.step()) + " x " + std::to_string(data_.step());
+    note = std::string(data_.isSigned ? "largest in size of " : "largest of ") + std::to_string(data_.step()) + " x " +
+           std::to_string(data_.step());
   else if (detail->rank > 0)
     note = "rank " + std::to_string(detail->rank) + " of " + std::to_string(detail->visible);
-  const std::string value = std::isnan(detail->weight) ? "masked"
-                            : detail->weight >= 0.0005 ? fixedNumber(detail->weight, 3)
-                                                       : shortNumber(detail->weight, 2);
+  const std::string value = std::isnan(detail->weight)           ? "masked"
+                            : std::abs(detail->weight) >= 0.0005 ? fixedNumber(detail->weight, 3)
+                                                                 : shortNumber(detail->weight, 2);
   addTag(figure_, cell, {theme_.gap, theme_.gap, figure_.size.width - 2 * theme_.gap, figure_.size.height - 2 * theme_.gap}, name, value,
          note, theme_, frame_.measure);
 }
@@ -335,14 +338,16 @@ void Drawing::describe() {
   std::string& caption = figure_.caption;
   caption = "Attention map of layer " + std::to_string(data_.head.layer) + ", head " + std::to_string(data_.head.head);
   if (!data_.modelName.empty()) caption += " of " + data_.modelName;
-  caption += ": queries down, keys across";
+  caption += replacedWords(data_.mechanism) + ": queries down, keys across";
   if (part_.rows < static_cast<double>(data_.count)) {
     caption += ", queries " + std::to_string(static_cast<int64_t>(part_.firstRow)) + " to " + std::to_string(lastRow() - 1) + ", keys " +
                std::to_string(static_cast<int64_t>(part_.firstCol)) + " to " + std::to_string(lastCol() - 1);
   }
   if (data_.level > 0)
-    caption += ", each cell the largest of " + std::to_string(data_.step()) + " x " + std::to_string(data_.step()) + " weights";
-  caption += ". Colour: " + scaleName(scale_.kind) + ", " + shortNumber(scale_.floor()) + " to " + shortNumber(scale_.high);
+    caption += std::string(", each cell the largest ") + (data_.isSigned ? "in size of " : "of ") + std::to_string(data_.step()) + " x " +
+               std::to_string(data_.step()) + " weights";
+  caption += ". Colour: " + scaleName(scale_.kind) + ", " + shortNumber(data_.isSigned ? -scale_.high : scale_.floor()) + " to " +
+             shortNumber(scale_.high) + (data_.isSigned ? ", blue negative, orange positive" : "");
   if (scale_.isLocked)
     caption += " (locked)";
   else if (options_.hideFirst)
@@ -350,6 +355,7 @@ void Drawing::describe() {
   caption += ".";
   if (!data_.entropy.empty()) caption += " Right: entropy of each row in bits.";
   if (!data_.received.empty()) caption += " Top: mass that each key receives, summed over queries.";
+  if (!data_.notes.empty()) caption += " Note: " + joined(data_.notes) + ".";
 }
 
 }  // namespace

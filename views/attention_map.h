@@ -24,6 +24,9 @@ struct AttentionMapData : ViewData {
   std::vector<std::string> labels;     // [N] token_text labels
   std::vector<bool> isSpecial;         // [N] or empty
   std::string modelName;
+  std::string mechanism;           // what the head ran under, "local:window=64"; "": the model's own attention
+  std::vector<std::string> notes;  // what a reader of that has to know
+  bool isSigned = false;           // entries may be negative: diverging colours, zero at the centre
   MapImageCache cache;
 
   int64_t step() const { return int64_t{1} << level; }

@@ -3,12 +3,13 @@
 #include <cmath>
 
 #include "core/attention/attention_map.h"
-#include "core/attention/head_name.h"
+#include "core/attention/effective_scores.h"
 #include "core/base/error.h"
 #include "views/attention_map.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
 #include "views/map_sampling.h"
+#include "views/mechanism_words.h"
 #include "views/token_text.h"
 #include "views/view_list.h"
 
@@ -42,12 +43,12 @@ std::optional<CellDetail> detailAt(const ViewInput& input, const AttentionMapDat
   const std::vector<float> row = map.row(query);
   detail.weight = row[static_cast<size_t>(key)];
   for (int64_t j = 0; j < data.count; ++j) {
-    if (map.isVisible(query, j)) ++detail.visible;
+    if (map.isSeen(query, j, row[static_cast<size_t>(j)])) ++detail.visible;
   }
-  if (!map.isVisible(query, key))
+  if (!map.isSeen(query, key, row[static_cast<size_t>(key)]))
     detail.weight = std::nan("");
   else
-    detail.rank = 1 + std::count_if(row.begin(), row.end(), [&](float w) { return w > detail.weight; });
+    detail.rank = 1 + std::count_if(row.begin(), row.end(), [&](float w) { return std::abs(w) > std::abs(detail.weight); });
   return detail;
 }
 
@@ -56,7 +57,7 @@ class AttentionMapView : public View {
   std::string_view name() const override { return "attention_map"; }
   std::string_view title() const override { return "Attention map"; }
   bool isPerHead(const ViewInput&) const override { return true; }
-  std::string subject(const ViewInput& input) const override { return headName(input.selection.ref()); }
+  std::string subject(const ViewInput& input) const override { return replacedSubject(input, input.selection.ref()); }
 
   std::string dataKey(const ViewInput& input, Size size) const override {
     if (!hasHead(input)) return {};
@@ -81,9 +82,16 @@ class AttentionMapView : public View {
     data->firstRow = s.firstRow << s.level, data->firstCol = s.firstCol << s.level;
     data->values = map.tile({s.level, s.firstRow, s.rows, s.firstCol, s.cols, core::Pooling::Max}, job);
     job.report(0.8, "row statistics");
-    const auto entropy = trace.rows(data->head).entropy;
-    data->entropy.assign(entropy.begin(), entropy.end());
-    if (s.level == 0 && s.rows == data->count && s.cols == data->count)
+    data->mechanism = map.mechanism(), data->notes = map.notes(job), data->isSigned = map.isSigned();
+    if (data->mechanism.empty()) {
+      const auto entropy = trace.rows(data->head).entropy;
+      data->entropy.assign(entropy.begin(), entropy.end());
+    } else if (!data->isSigned && data->count <= kReceivedTokens) {
+      data->entropy = effectiveEntropy(map, job);
+    }
+    if (data->isSigned)
+      data->received.clear();  // mass that is no mass
+    else if (s.level == 0 && s.rows == data->count && s.cols == data->count)
       data->received = columnSums(data->values);
     else if (data->count <= kReceivedTokens)
       data->received = map.received(job);
@@ -125,7 +133,7 @@ class AttentionMapView : public View {
       job.checkpoint();
       const std::vector<float> row = map.row(i);
       for (int64_t j = first(part.firstCol); j < last(part.firstCol, part.cols); ++j) {
-        if (!map.isVisible(i, j)) continue;
+        if (!map.isSeen(i, j, row[static_cast<size_t>(j)])) continue;
         table.rows.push_back({std::to_string(input.selection.layer), std::to_string(input.selection.head), std::to_string(i),
                               std::to_string(j), tokenLabel(tokens[static_cast<size_t>(i)]), tokenLabel(tokens[static_cast<size_t>(j)]),
                               shortNumber(row[static_cast<size_t>(j)], 7)});

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 
 #include "core/attention/head_name.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
+#include "views/mechanism_words.h"
 #include "views/token_text.h"
 
 namespace headscope::views {
@@ -16,8 +18,8 @@ constexpr double kSmallestCell = 28, kLargestCell = 96;
 /// All heads at a glance are worth smaller cells; only where not even these fit is a part shown, in cells of kSmallestCell.
 constexpr double kSmallestOfAll = 14;
 
-std::string headTip(core::HeadRef head, const core::HeadScores* scores) {
-  std::string tip = "Head " + headName(head);
+std::string headTip(core::HeadRef head, const core::HeadScores* scores, const std::string& mechanism = {}) {
+  std::string tip = "Head " + headName(head) + replacedWords(mechanism);
   if (scores == nullptr) return tip;
   static const std::pair<const char*, const char*> kShown[] = {
       {"previous", "previous token"}, {"induction", "induction"}, {"first", "first token"}, {"entropy", "entropy, bits"}};
@@ -71,6 +73,21 @@ struct Grid {
   }
 };
 
+bool isSignedAt(const HeadGridData& data, size_t index) { return !data.isSigned.empty() && data.isSigned[index]; }
+
+/// "; 12 heads under local:window=64" for the caption; mechanisms of one name once.
+std::string replacedHeads(const HeadGridData& data) {
+  std::map<std::string, int64_t> counts;
+  for (const std::string& mechanism : data.mechanisms) {
+    if (!mechanism.empty()) ++counts[mechanism];
+  }
+  std::string text;
+  for (const auto& [mechanism, count] : counts)
+    text += "; " + (count == data.layers * data.heads ? std::string("all") : std::to_string(count)) + (count == 1 ? " head" : " heads") +
+            replacedWords(mechanism);
+  return text;
+}
+
 ValueScale scaleOf(const HeadGridData& data, size_t index, const core::ViewOptions& options) {
   ValueScale scale{options.scale, 0, 1, options.limits.has_value()};
   if (options.limits)
@@ -78,6 +95,7 @@ ValueScale scaleOf(const HeadGridData& data, size_t index, const core::ViewOptio
   else
     scale.high = options.hideFirst ? data.limits[index] : data.limitsAll[index];
   if (!(scale.high > 0)) scale.high = 1;
+  if (isSignedAt(data, index)) scale.isSigned = true, scale.low = 0;
   return scale;
 }
 
@@ -152,7 +170,7 @@ Figure drawHeadGrid(const HeadGridData& data, const core::ViewOptions& options, 
   const Theme& t = frame.theme;
   const bool isSorted = scores != nullptr && !options.sortBy.empty() && scores->has(options.sortBy);
   grid.addLabels(isSorted);
-  const ColorRamp ramp = attentionRamp(t);
+  const ColorRamp ramp = attentionRamp(t), diverging = divergingRamp(t);
   const auto order = headOrder(data.layers, data.heads, scores, options.sortBy);
   for (int64_t row = grid.layout.firstLayer; row < grid.layout.firstLayer + grid.layout.layers; ++row) {
     for (int64_t col = grid.layout.firstHead; col < grid.layout.firstHead + grid.layout.heads; ++col) {
@@ -162,13 +180,16 @@ Figure drawHeadGrid(const HeadGridData& data, const core::ViewOptions& options, 
       const core::Matrix& map = data.maps[index];
       if (map.size() > 0) {
         const int pooling = frame.isPaper ? 0 : poolingFor(static_cast<double>(map.cols()), cell.width);
-        const MapImageCache::Entry entry = data.caches[index].get({scaleOf(data, index, options), t.isDark, pooling}, map, ramp);
+        const MapImageCache::Entry entry =
+            data.caches[index].get({scaleOf(data, index, options), t.isDark, pooling}, map, isSignedAt(data, index) ? diverging : ramp);
         if (entry.hasNan) grid.figure.add(HatchItem{cell, t.inkSecond.withAlpha(0.6)});
         grid.figure.add(ImageItem{cell, entry.image, false});
       } else {
         grid.figure.add(HatchItem{cell, t.line});
       }
-      grid.figure.add(RectItem{cell, kTransparent, t.line, 0}).pick = {Pick::Kind::Head, head.layer, head.head, -1, headTip(head, scores)};
+      grid.figure.add(RectItem{cell, kTransparent, t.line, 0}).pick = {
+          Pick::Kind::Head, head.layer, head.head, -1,
+          headTip(head, scores, data.mechanisms.empty() ? std::string() : data.mechanisms[index])};
       if (isSorted && grid.layout.cell >= 2.4 * t.smallSize) {
         grid.figure.add(
             textAt({cell.right() - 3, cell.y + 2}, std::to_string(head.head), t.small(), t.inkSecond, AnchorX::Right, AnchorY::Top));
@@ -182,13 +203,15 @@ Figure drawHeadGrid(const HeadGridData& data, const core::ViewOptions& options, 
     }
   }
   addHiddenNote(grid.figure, grid.layout, data.layers, data.heads, frame);
+  const bool hasSigned = std::find(data.isSigned.begin(), data.isSigned.end(), true) != data.isSigned.end();
   grid.figure.caption = "Attention maps of all " + std::to_string(data.layers) + " x " + std::to_string(data.heads) + " heads";
   if (!data.modelName.empty()) grid.figure.caption += " of " + data.modelName;
   grid.figure.caption +=
       ": layers down, heads across" + (isSorted ? ", within a layer by " + options.sortBy + ", highest first" : std::string()) +
-      "; in each map queries down, keys across. Colour: " + scaleName(options.scale) +
+      "; in each map queries down, keys across" + replacedHeads(data) + ". Colour: " + scaleName(options.scale) +
       (options.limits ? ", " + shortNumber(options.limits->first) + " to " + shortNumber(options.limits->second) + " (locked)"
                       : std::string(", 0 to each head's largest weight")) +
+      (hasSigned ? ", signed maps blue where negative, orange where positive" : "") +
       (options.hideFirst && !options.limits ? ", the first token's column left out of the limits." : ".");
   return std::move(grid.figure);
 }

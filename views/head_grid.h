@@ -18,6 +18,9 @@ struct HeadGridData : ViewData {
   std::vector<core::Matrix> maps;  // [layers * heads], each [cells, cells]; empty matrix: not there
   std::vector<double> limits;      // [layers * heads] largest weight, first token's column left out
   std::vector<double> limitsAll;   // [layers * heads] largest weight
+  // Of heads that ran under another mechanism; both empty: none did
+  std::vector<std::string> mechanisms;  // [layers * heads] "local:window=64", "" for the model's own attention
+  std::vector<bool> isSigned;           // [layers * heads] entries may be negative: limits are of the size, colours diverge
   std::string modelName;
   std::vector<MapImageCache> caches;  // [layers * heads]
 };

@@ -40,6 +40,12 @@ class HeadGridView : public View {
     data->maps.resize(static_cast<size_t>(all));
     data->limits.assign(static_cast<size_t>(all), 0), data->limitsAll.assign(static_cast<size_t>(all), 0);
     data->caches = std::vector<MapImageCache>(static_cast<size_t>(all));
+    if (trace.effectiveMaps() != nullptr) {
+      for (int64_t index = 0; index < all; ++index) {
+        const core::AttentionMap map(input.trace, {index / data->heads, index % data->heads});
+        data->mechanisms.push_back(map.mechanism()), data->isSigned.push_back(map.isSigned());
+      }
+    }
     std::atomic<int64_t> done{0};
     core::parallelFor(
         all,
@@ -49,8 +55,8 @@ class HeadGridView : public View {
           const int64_t cells = map.sizeAt(data->level);
           core::Matrix values = map.tile({data->level, 0, cells, 0, cells, core::Pooling::Max}, job);
           const auto slot = static_cast<size_t>(index);
-          data->limits[slot] = scaleFor({}, values, cells > 1 ? 1 : 0).high;
-          data->limitsAll[slot] = scaleFor({}, values, 0).high;
+          data->limits[slot] = scaleFor({}, values, cells > 1 ? 1 : 0, map.isSigned()).high;
+          data->limitsAll[slot] = scaleFor({}, values, 0, map.isSigned()).high;
           data->maps[slot] = std::move(values);
           job.report(static_cast<double>(++done) / static_cast<double>(all),
                      "head " + std::to_string(done.load()) + " of " + std::to_string(all));

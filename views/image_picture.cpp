@@ -9,6 +9,7 @@
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
 #include "views/head_grid.h"
+#include "views/mechanism_words.h"
 #include "views/token_text.h"
 
 namespace headscope::views {
@@ -48,11 +49,11 @@ struct Picture {
   const ImageData& data;
   const core::ViewOptions& options;
   const ViewFrame& frame;
-  ColorRamp ramp;
+  ColorRamp ramp, diverging;
   Figure figure;
 
   Picture(const ImageData& d, const core::ViewOptions& o, const ViewFrame& f)
-      : data(d), options(o), frame(f), ramp(attentionRamp(f.theme)) {
+      : data(d), options(o), frame(f), ramp(attentionRamp(f.theme)), diverging(divergingRamp(f.theme)) {
     figure.background = f.theme.canvas;
     figure.size = f.size;
   }
@@ -67,14 +68,16 @@ struct Picture {
 
   ValueScale scaleOf(const core::Matrix& rows, int64_t row) const {
     const core::ConstMatrixView one = core::ConstMatrixView(rows).rowsFrom(row, 1);
-    return scaleFor(options, one, options.hideFirst ? data.first : 0);
+    const bool isSigned = &rows == &data.weights && !data.isSigned.empty() && data.isSigned[static_cast<size_t>(row)];
+    return scaleFor(options, one, options.hideFirst ? data.first : 0, isSigned);
   }
+  const ColorRamp& rampOf(const ValueScale& scale) const { return scale.isSigned ? diverging : ramp; }
 
   /// The overlay of one row of weights, from the cache where nothing changed.
   std::shared_ptr<const Image> overlay(size_t slot, const core::PixelImage& picture, const float* row, const ValueScale& scale) const {
     const OverlayCache::Key key{scale, frame.theme.isDark, opacityOf(options), picture.width};
     if (auto kept = data.cache.find(slot, key)) return kept;
-    auto made = overlayImage(picture, data.spec, row + data.first, scale, ramp, opacityOf(options));
+    auto made = overlayImage(picture, data.spec, row + data.first, scale, rampOf(scale), opacityOf(options));
     data.cache.keep(slot, key, made);
     return made;
   }
@@ -169,14 +172,14 @@ struct SinglePicture : Picture {
       addPicks(picture);
       if (data.query >= data.first) outline(patchAt(data.query, picture), t.accent, false);
     }
-    addColorBar(figure, bar, scale, ramp, t);
+    addColorBar(figure, bar, scale, rampOf(scale), t);
   }
 
   void addClassToken() {
     if (data.first == 0) return;
     const Theme& t = frame.theme;
     const double weight = rows(row, 0);
-    figure.add(RectItem{chip, ramp.at(scale.unit(weight)), t.line, 0, 1});
+    figure.add(RectItem{chip, rampOf(scale).at(scale.unit(weight)), t.line, 0, 1});
     if (data.query == 0) outline(chip, t.accent, false);
     const std::string text = "class token  " + shortNumber(weight);
     const double x = chip.right() + t.gap * 0.75;
@@ -237,16 +240,20 @@ Figure drawSingle(const ImageData& data, const core::ViewOptions& options, const
   picture.addHover(selection);
   Figure& figure = picture.figure;
   figure.title = picture.title();
-  figure.caption = picture.form == ImageForm::Rollout
-                       ? "Attention rollout (Abnar and Zuidema 2020: mean of the heads, half of it the "
-                         "identity, rows normalised, product over the layers 0 to " +
-                             std::to_string(data.layers - 1) + ") of " + inWords(data, data.query)
-                       : "Attention of " + inWords(data, data.query) + " in head " + headName(picture.head());
+  figure.caption =
+      picture.form == ImageForm::Rollout
+          ? "Attention rollout (Abnar and Zuidema 2020: mean of the heads, half of it the "
+            "identity, rows normalised, product over the layers 0 to " +
+                std::to_string(data.layers - 1) + ") of " + inWords(data, data.query)
+          : "Attention of " + inWords(data, data.query) + " in head " + headName(picture.head()) +
+                (data.mechanisms.empty()
+                     ? std::string()
+                     : replacedWords(data.mechanisms[static_cast<size_t>(picture.head().layer * data.heads + picture.head().head)]));
   if (!data.modelName.empty()) figure.caption += " of " + data.modelName;
   figure.caption += " over the picture's " + std::to_string(data.across()) + " x " + std::to_string(data.down()) +
                     " patches; left, the picture as the model sees it. Colour: " + scaleName(options.scale) + ", " +
-                    shortNumber(picture.scale.floor()) + " to " + shortNumber(picture.scale.high) +
-                    (picture.scale.isLocked ? " (locked)" : "") + ", laid over the picture in grey.";
+                    shortNumber(picture.scale.isSigned ? -picture.scale.high : picture.scale.floor()) + " to " +
+                    shortNumber(picture.scale.high) + (picture.scale.isLocked ? " (locked)" : "") + ", laid over the picture in grey.";
   return std::move(figure);
 }
 

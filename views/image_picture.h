@@ -46,13 +46,15 @@ struct ImageData : ViewData {
   ImageData(int64_t layerCount, int64_t headCount)
       : layers(layerCount), heads(headCount), cache(static_cast<size_t>(layerCount * headCount + 1 + layerCount)) {}
   int64_t layers, heads;
-  core::ImageSpec spec;      // of the patches
-  int64_t first = 1;         // position of the first patch: 1 behind a class token, 0 without one
-  int64_t query = 0;         // position whose weights these are
-  core::PixelImage picture;  // as the model sees it, [height, width, 3]
-  core::PixelImage small;    // the same, few pixels, for the grid and the row of layers
-  core::Matrix weights;      // [layers * heads, N] of the query
-  core::Matrix rollout;      // [layers, N] over layers 0 to l; empty when not asked for
+  core::ImageSpec spec;                 // of the patches
+  int64_t first = 1;                    // position of the first patch: 1 behind a class token, 0 without one
+  int64_t query = 0;                    // position whose weights these are
+  core::PixelImage picture;             // as the model sees it, [height, width, 3]
+  core::PixelImage small;               // the same, few pixels, for the grid and the row of layers
+  core::Matrix weights;                 // [layers * heads, N] of the query
+  std::vector<bool> isSigned;           // [layers * heads] entries may be negative; empty: none are
+  std::vector<std::string> mechanisms;  // [layers * heads] what heads ran under; empty: all under the model's own attention
+  core::Matrix rollout;                 // [layers, N] over layers 0 to l; empty when not asked for
   std::string modelName;
   std::shared_ptr<const Image> plain;  // `picture` in its colours
   OverlayCache cache;                  // layers * heads maps, the rollout, the rollout of each layer

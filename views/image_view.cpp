@@ -76,7 +76,9 @@ class ImageView : public View {
     data->weights = core::Matrix(layers * heads, trace.count());
     for (int64_t row = 0; row < layers * heads; ++row) {
       if (row % heads == 0) job.checkpoint();
-      const std::vector<float> weights = core::AttentionMap(input.trace, {row / heads, row % heads}).row(data->query);
+      const core::AttentionMap map(input.trace, {row / heads, row % heads});
+      const std::vector<float> weights = map.row(data->query);
+      if (trace.effectiveMaps() != nullptr) data->mechanisms.push_back(map.mechanism()), data->isSigned.push_back(map.isSigned());
       std::copy(weights.begin(), weights.end(), data->weights.row(row));
     }
     if (imageFormOf(input.options) == ImageForm::Rollout) data->rollout = core::attentionRollout(input.trace, data->query, job);

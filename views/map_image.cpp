@@ -104,17 +104,17 @@ std::shared_ptr<const Image> mapImage(core::ConstMatrixView values, const ValueS
 
 namespace {
 
-// The largest of each block; NaN where any is, so that it shows.
-core::Matrix pooled(core::ConstMatrixView values, int pooling) {
+// The largest of each block, in size where they are signed; NaN where any is, so that it shows.
+core::Matrix pooled(core::ConstMatrixView values, int pooling, bool isSigned) {
   const int64_t step = int64_t{1} << pooling;
   core::Matrix out((values.rows + step - 1) / step, (values.cols + step - 1) / step);
-  std::fill_n(out.data(), out.size(), -INFINITY);
+  std::fill_n(out.data(), out.size(), isSigned ? 0.0f : -INFINITY);
   for (int64_t r = 0; r < values.rows; ++r) {
     float* to = out.row(r >> pooling);
     const float* row = values.row(r);
     for (int64_t c = 0; c < values.cols; ++c) {
       float& top = to[c >> pooling];
-      if (row[c] > top || std::isnan(row[c])) top = row[c];
+      if ((isSigned ? std::abs(row[c]) > std::abs(top) : row[c] > top) || std::isnan(row[c])) top = row[c];
     }
   }
   return out;
@@ -122,7 +122,7 @@ core::Matrix pooled(core::ConstMatrixView values, int pooling) {
 
 MapImageCache::Entry make(const MapImageCache::Key& key, core::ConstMatrixView values, const ColorRamp& ramp) {
   MapImageCache::Entry entry;
-  entry.image = key.pooling > 0 ? mapImage(pooled(values, key.pooling), key.scale, ramp, &entry.hasNan)
+  entry.image = key.pooling > 0 ? mapImage(pooled(values, key.pooling, key.scale.isSigned), key.scale, ramp, &entry.hasNan)
                                 : mapImage(values, key.scale, ramp, &entry.hasNan);
   return entry;
 }
@@ -170,10 +170,10 @@ std::vector<MapImageCache::Tile> MapImageCache::tiles(const Key& key, core::Cons
   return visible;
 }
 
-ValueScale MapImageCache::scale(const core::ViewOptions& options, core::ConstMatrixView values, int64_t firstCol) const {
-  if (options.limits) return scaleFor(options, values, firstCol);
+ValueScale MapImageCache::scale(const core::ViewOptions& options, core::ConstMatrixView values, int64_t firstCol, bool isSigned) const {
+  if (options.limits) return scaleFor(options, values, firstCol, isSigned);
   const std::lock_guard lock(mutex_);
-  if (!unlockedLimits_ || unlockedLimits_->first != firstCol) unlockedLimits_ = {firstCol, scaleFor(options, values, firstCol)};
+  if (!unlockedLimits_ || unlockedLimits_->first != firstCol) unlockedLimits_ = {firstCol, scaleFor(options, values, firstCol, isSigned)};
   ValueScale scale = unlockedLimits_->second;
   scale.kind = options.scale;
   return scale;

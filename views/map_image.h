@@ -27,7 +27,7 @@ class MapImageCache {
   struct Key {
     ValueScale scale;
     bool isDark = false;
-    int pooling = 0;  // 2^pooling x 2^pooling cells become one pixel, the largest of them
+    int pooling = 0;  // 2^pooling x 2^pooling cells become one pixel, the largest of them (in size, where signed)
     bool operator==(const Key&) const = default;
   };
   struct Entry {
@@ -48,7 +48,7 @@ class MapImageCache {
   std::vector<Tile> tiles(const Key& key, core::ConstMatrixView values, const ColorRamp& ramp, const Cells& cells) const;
 
   /// scaleFor(), without reading the values again.
-  ValueScale scale(const core::ViewOptions& options, core::ConstMatrixView values, int64_t firstCol) const;
+  ValueScale scale(const core::ViewOptions& options, core::ConstMatrixView values, int64_t firstCol, bool isSigned = false) const;
 
  private:
   mutable std::mutex mutex_;

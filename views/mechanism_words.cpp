@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdlib>
 
+#include "core/attention/effective_maps.h"
 #include "core/mechanisms/registry.h"
 #include "views/figure/axis.h"
 
@@ -99,6 +100,14 @@ std::string everyMechanism(int64_t count) {
     out += (out.empty() ? "" : ";") + word;
   }
   return out;
+}
+
+std::string replacedWords(const std::string& mechanism) { return mechanism.empty() ? std::string() : " under " + mechanism; }
+
+std::string replacedSubject(const ViewInput& input, core::HeadRef head) {
+  const core::EffectiveMaps* maps = input.trace ? input.trace->effectiveMaps() : nullptr;
+  const std::string mechanism = maps != nullptr ? maps->mechanismOf(head) : std::string();
+  return core::headName(head) + (mechanism.empty() ? std::string() : " under " + shortMechanism(mechanism));
 }
 
 std::string shortMechanism(const std::string& spelled) {

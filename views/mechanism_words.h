@@ -25,6 +25,10 @@ std::string shownKey(const ViewInput& input);
 /// Every kind of the registry that is not the model's own attention, ";" between them, sized for a prompt of this many tokens
 /// so that windows and ranks hide something.
 std::string everyMechanism(int64_t count);
+/// " under local:window=64"; "" for "": what a head ran under, after its name.
+std::string replacedWords(const std::string& mechanism);
+/// "1.5", or "1.5 under local 64" where the trace ran the head so: what a pane says that it shows.
+std::string replacedSubject(const ViewInput& input, core::HeadRef head);
 /// "local:window=64" -> "local 64": the first number and what is not as it stands by itself, for tables.
 std::string shortMechanism(const std::string& spelled);
 double numberOf(const core::ViewOptions& options, const std::string& name, double fallback);

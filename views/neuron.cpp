@@ -7,6 +7,7 @@
 #include "core/attention/head_name.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
+#include "views/mechanism_words.h"
 #include "views/token_text.h"
 
 namespace headscope::views {
@@ -94,22 +95,24 @@ class NeuronDrawing {
     numberWidth_ = number;
   }
 
+  bool hasShares() const { return data_.keys.empty() || !std::isnan(data_.keys.front().share); }
   const std::string& label(int64_t token) const { return data_.labels[static_cast<size_t>(token)]; }
 
   void addFormula() {
     // The parts of the sum light up with the column under the mouse.
     const std::string scaleText = "/ " + divisor(data_.scale);
-    std::pair<std::string, int> parts[] = {{"score", kScore},
-                                           {" = ", -2},
-                                           {"q", kQuery},
-                                           {" · ", kProduct},
-                                           {"k", kKey},
-                                           {" " + scaleText, kScore},
-                                           {data_.softcap > 0 ? " (soft cap " + shortNumber(data_.softcap) + ")" : "", kScore},
-                                           {"     a", kSoftmax},
-                                           {" = softmax(score)", kSoftmax},
-                                           {"     output", kShare},
-                                           {" = Σ a v", kShare}};
+    std::pair<std::string, int> parts[] = {
+        {data_.mechanism.empty() ? "score" : "own score", kScore},
+        {" = ", -2},
+        {"q", kQuery},
+        {" · ", kProduct},
+        {"k", kKey},
+        {" " + scaleText, kScore},
+        {data_.softcap > 0 ? " (soft cap " + shortNumber(data_.softcap) + ")" : "", kScore},
+        {"     a", kSoftmax},
+        {data_.mechanism.empty() ? " = softmax(score)" : " by " + shortMechanism(data_.mechanism), kSoftmax},
+        {"     output", kShare},
+        {" = Σ a v", kShare}};
     double width = 0;
     const Font font{FontFace::Mono, theme_.smallSize, FontWeight::Regular};
     for (const auto& [text, part] : parts) width += frame_.measure.width(text, font);
@@ -134,6 +137,8 @@ class NeuronDrawing {
       const Color ink = c == kQuery ? theme_.query : c == kKey ? theme_.key : c == kShare ? theme_.value : theme_.inkSecond;
       const double base = c == kQuery && hasBars_ ? bars_ - theme_.gap * 0.25 : top_ - theme_.gap * 0.75;
       std::string title = kTitles[c];
+      if (c == kSoftmax && !data_.mechanism.empty()) title = "weight";
+      if (c == kShare && !hasShares()) continue;
       if (c == kQuery) title += " of " + label(data_.query);
       const Font font{FontFace::Sans, theme_.smallSize, c == lit_ ? FontWeight::SemiBold : FontWeight::Regular};
       const bool isNumber = c >= kScore;
@@ -204,6 +209,7 @@ class NeuronDrawing {
     addNumber(kScore, i, k.score, k.score / scoreTop_, mix(theme_.inkSecond, theme_.canvas, k.score < 0 ? 0.75 : 0.5),
               "score " + shortNumber(k.score, 5));
     addNumber(kSoftmax, i, k.weight, k.weight, theme_.accent, "weight " + shortNumber(k.weight, 5));
+    if (std::isnan(k.share)) return;
     addNumber(kShare, i, k.share, k.share, k.share < 0 ? theme_.warning : theme_.value, "share of the output " + shortNumber(k.share, 5));
   }
 
@@ -235,6 +241,7 @@ class NeuronDrawing {
                        theme_.small(), theme_.inkSecond, AnchorX::Left, AnchorY::Middle));
     figure_.add(
         textAt({x_[kSoftmax] + numberWidth_, middle}, signedNumber(weight, 3), mono_, theme_.inkSecond, AnchorX::Right, AnchorY::Middle));
+    if (std::isnan(share)) return;
     figure_.add(
         textAt({x_[kShare] + numberWidth_, middle}, signedNumber(share, 3), mono_, theme_.inkSecond, AnchorX::Right, AnchorY::Middle));
   }
@@ -253,10 +260,12 @@ class NeuronDrawing {
   }
 
   void describe() {
-    figure_.caption = "How head " + headName(data_.head) + (data_.modelName.empty() ? "" : " of " + data_.modelName) +
-                      " weighs keys for the query " + label(data_.query) + " (position " + std::to_string(data_.query) +
-                      "): query and key after positions, their elementwise product, the scaled score, softmax, and the share of the head's "
-                      "output along its direction. Blue is negative, orange positive.";
+    figure_.caption =
+        "How head " + headName(data_.head) + (data_.modelName.empty() ? "" : " of " + data_.modelName) + replacedWords(data_.mechanism) +
+        " weighs keys for the query " + label(data_.query) + " (position " + std::to_string(data_.query) +
+        "): query and key after positions, their elementwise product, " +
+        (data_.mechanism.empty() ? "the scaled score, softmax" : "the scaled score as the model's own attention has it, the weight") +
+        ", and the share of the head's output along its direction. Blue is negative, orange positive.";
   }
 
   const NeuronData& data_;
@@ -290,7 +299,8 @@ std::vector<size_t> shownKeys(const std::vector<NeuronKey>& keys, size_t rows, i
   const auto isBefore = [&](size_t a, size_t b) {
     const bool first = keys[a].key == always, second = keys[b].key == always;
     if (first != second) return first;
-    return keys[a].weight != keys[b].weight ? keys[a].weight > keys[b].weight : a < b;
+    const double x = std::abs(keys[a].weight), y = std::abs(keys[b].weight);
+    return x != y ? x > y : a < b;
   };
   std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(rows), order.end(), isBefore);
   order.resize(rows);

@@ -14,8 +14,8 @@ namespace headscope::views {
 struct NeuronKey {
   int64_t key = 0;
   double score = 0;   // scaled, soft-capped
-  double weight = 0;  // softmax
-  double share = 0;   // weight * (v_j . out) / |out|^2: sums to 1 over all keys
+  double weight = 0;  // softmax, or what the head's mechanism gives
+  double share = 0;   // weight * (v_j . out) / |out|^2: sums to 1 over all keys; NaN where it reads values of elsewhere
 };
 
 struct NeuronData : ViewData {
@@ -29,6 +29,7 @@ struct NeuronData : ViewData {
   double softcap = 0;               // 0: none
   std::vector<std::string> labels;  // [N]
   std::string modelName;
+  std::string mechanism;  // what the head ran under, "local:window=64"; "": the model's own attention
 };
 
 /// Largest finite entry by size; 1 where there is none but zeros.

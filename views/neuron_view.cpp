@@ -3,9 +3,9 @@
 #include <cmath>
 
 #include "core/attention/attention_map.h"
-#include "core/attention/head_name.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
+#include "views/mechanism_words.h"
 #include "views/neuron.h"
 #include "views/token_text.h"
 #include "views/view_list.h"
@@ -44,14 +44,14 @@ class NeuronView : public View {
   std::string_view title() const override { return "Neuron detail"; }
   bool isPerHead(const ViewInput&) const override { return true; }
   std::string subject(const ViewInput& input) const override {
-    std::string out = headName(input.selection.ref());
+    std::string out = replacedSubject(input, input.selection.ref());
     if (input.trace) out += ", query " + std::to_string(queryOf(input));
     return out;
   }
 
   std::string dataKey(const ViewInput& input, Size) const override {
     if (!hasHead(input)) return {};
-    return "neuron:" + std::to_string(reinterpret_cast<uintptr_t>(input.trace.get())) + ":" + headName(input.selection.ref()) + ":" +
+    return "neuron:" + std::to_string(reinterpret_cast<uintptr_t>(input.trace.get())) + ":" + core::headName(input.selection.ref()) + ":" +
            std::to_string(queryOf(input));
   }
 
@@ -65,9 +65,11 @@ class NeuronView : public View {
     for (const core::Token& token : trace.prompt().tokens) data->labels.push_back(tokenLabel(token));
     const core::AttentionMap map(input.trace, data->head);
     const std::vector<float> row = map.row(data->query);
+    data->mechanism = map.mechanism();
     for (int64_t j = 0; j < trace.count(); ++j) {
       if (j % 1024 == 0) job.checkpoint();
-      if (map.isVisible(data->query, j)) data->keys.push_back({j, map.score(data->query, j), row[static_cast<size_t>(j)], 0});
+      const float weight = row[static_cast<size_t>(j)];
+      if (map.isSeen(data->query, j, weight)) data->keys.push_back({j, map.score(data->query, j), weight, 0});
     }
     const int64_t kvHead = spec.kvHeadOf(data->head.head);
     const core::ConstMatrixView q = trace.query(data->head.layer, data->head.head), k = trace.key(data->head.layer, kvHead);
@@ -77,7 +79,11 @@ class NeuronView : public View {
     for (size_t i = 0; i < data->keys.size(); ++i)
       std::copy_n(k.row(data->keys[i].key), k.cols, data->keyVectors.row(static_cast<int64_t>(i)));
     data->keyTop = largestEntry(data->keyVectors);
-    addShares(*data, trace.value(data->head.layer, kvHead));
+    if (map.readsOwnValues()) {
+      addShares(*data, trace.value(data->head.layer, kvHead));
+    } else {
+      for (NeuronKey& k : data->keys) k.share = std::nan("");
+    }
     return data;
   }
 

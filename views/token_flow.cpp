@@ -72,6 +72,12 @@ class FlowDrawing {
     return widest;
   }
 
+  // By head; one head's signed weights by their sign, as on a map.
+  Color colorOf(const FlowEdge& e) const {
+    if (data_.heads.size() == 1 && data_.hasSigned()) return divergingRamp(theme_).at(e.isNegative ? 0.1 : 0.9);
+    return theme_.categories[static_cast<size_t>(e.head) % theme_.categories.size()];
+  }
+
   void addLines() {
     figure_.add(ClipItem{Rect{0, top_, figure_.size.width, row_ * static_cast<double>(shown_)}});
     const double middle = (left_ + right_) / 2, widest = std::min(row_ * 0.28, 3.5);
@@ -80,7 +86,7 @@ class FlowDrawing {
         if (e.weight < options_.threshold || isLit(e) != lit || (!isVisible(e.query) && !isVisible(e.key))) continue;
         // Lines to a resting first token would hide all others: thin and grey, as its column is left out of a map's limits.
         const bool isRest = options_.hideFirst && e.key == 0 && data_.count > 1 && !(lit && isHovering());
-        const Color color = isRest ? theme_.inkSecond : theme_.categories[static_cast<size_t>(e.head) % theme_.categories.size()];
+        const Color color = isRest ? theme_.inkSecond : colorOf(e);
         const double strength =
             !lit     ? 0.05
             : isRest ? 0.10 + 0.12 * e.weight
@@ -175,9 +181,13 @@ class FlowDrawing {
     if (data_.heads.size() > 1) figure_.caption += "s";
     for (size_t i = 0; i < data_.heads.size(); ++i) figure_.caption += (i ? ", " : " ") + headName(data_.heads[i]);
     if (!data_.modelName.empty()) figure_.caption += " of " + data_.modelName;
+    figure_.caption += data_.replaced();
     figure_.caption += ": lines from each query (left) to its keys (right), width and opacity by weight, weights of at least " +
                        shortNumber(std::max<double>(options_.threshold, kSmallestFlow)) + ", " + std::to_string(drawn_) + " lines";
     if (data_.dropped > 0) figure_.caption += ", the " + std::to_string(data_.dropped) + " smallest left out";
+    if (data_.hasSigned())
+      figure_.caption += std::string(", of signed maps over the head's largest in size") +
+                         (data_.heads.size() == 1 ? ", blue negative, orange positive" : "");
     if (options_.hideFirst) figure_.caption += ", lines to the first token in grey";
     figure_.caption += ".";
   }
@@ -194,6 +204,18 @@ class FlowDrawing {
 };
 
 }  // namespace
+
+std::string TokenFlowData::replaced() const {
+  std::vector<std::string> words;
+  for (size_t h = 0; h < mechanisms.size(); ++h) {
+    if (mechanisms[h].empty()) continue;
+    const std::string word = (mechanisms.size() > 1 ? headName(heads[h]) + " " : std::string()) + "under " + mechanisms[h];
+    words.push_back(word);
+  }
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? " " : ", ") + word;
+  return text;
+}
 
 bool isFlowInColumns(const core::ViewOptions& options, int64_t count, const ViewFrame& frame) {
   if (count > kMostFlowTokens) return false;
@@ -217,12 +239,13 @@ Figure drawInlineFlow(const TokenFlowData& data, const InlineRow& row, const cor
   const Font mono = t.mono();
   const double pad = frame.isPaper ? 1 : 2 * t.gap, line = mono.size_pt * (frame.isPaper ? 1.55 : 1.8), inset = mono.size_pt * 0.12;
   const double width = frame.size.width - pad, bottom = frame.size.height > 0 ? frame.size.height - pad : 1e9;
-  const ColorRamp ramp = attentionRamp(t);
-  ValueScale scale{options.scale, 0, 0, options.limits.has_value()};
+  const ColorRamp ramp = row.isSigned ? divergingRamp(t) : attentionRamp(t);
+  ValueScale scale{options.scale, 0, 0, options.limits.has_value(), row.isSigned};
   if (options.limits) scale.low = options.limits->first, scale.high = options.limits->second;
   for (size_t j = options.hideFirst && row.weights.size() > 1 ? 1 : 0; !scale.isLocked && j < row.weights.size(); ++j) {
-    if (std::isfinite(row.weights[j])) scale.high = std::max(scale.high, static_cast<double>(row.weights[j]));
+    if (std::isfinite(row.weights[j])) scale.high = std::max(scale.high, std::abs(static_cast<double>(row.weights[j])));
   }
+  if (row.isSigned) scale.low = 0;
   if (!(scale.high > scale.low)) scale.high = scale.low + 1;
 
   double x = pad, y = pad;
@@ -242,7 +265,7 @@ Figure drawInlineFlow(const TokenFlowData& data, const InlineRow& row, const cor
     if (y + line > bottom) break;
     const Rect box{x - inset, y + line * 0.07, w + 2 * inset, line * 0.86};
     const float weight = static_cast<size_t>(i) < row.weights.size() ? row.weights[static_cast<size_t>(i)] : std::nanf("");
-    const Color fill = ramp.at(std::isnan(weight) ? 0 : scale.unit(weight));
+    const Color fill = ramp.at(std::isnan(weight) ? scale.unit(0) : scale.unit(weight));
     if (fill != t.canvas) figure.add(RectItem{box, fill, kTransparent, 0, t.radius / 2});
     const bool isLater = std::isnan(weight);
     const Color ink = isLater ? mix(t.inkSecond, t.canvas, 0.25) : inkOn(fill, t);
@@ -257,8 +280,9 @@ Figure drawInlineFlow(const TokenFlowData& data, const InlineRow& row, const cor
   figure.caption = "What " +
                    (row.query >= 0 ? data.labels[static_cast<size_t>(row.query)] + " (position " + std::to_string(row.query) + ")"
                                    : std::string("a token")) +
-                   " attends to in head " + head + (data.modelName.empty() ? "" : " of " + data.modelName) +
-                   ". Colour: " + scaleName(scale.kind) + ", " + shortNumber(scale.floor()) + " to " + shortNumber(scale.high) + ".";
+                   " attends to in head " + head + (data.modelName.empty() ? "" : " of " + data.modelName) + data.replaced() +
+                   ". Colour: " + scaleName(scale.kind) + ", " + shortNumber(row.isSigned ? -scale.high : scale.floor()) + " to " +
+                   shortNumber(scale.high) + ".";
   (void)selection;
   return figure;
 }

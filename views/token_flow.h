@@ -1,6 +1,7 @@
 #pragma once
 // Token flow's picture, from plain data: the same text twice, lines from each query (left) to its keys (right), width and opacity by
 // weight; and for long prompts the inline form: the text once, keys tinted by one query's weights.
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -12,7 +13,8 @@ namespace headscope::views {
 struct FlowEdge {
   int32_t query = 0, key = 0;
   int32_t head = 0;  // index into heads
-  float weight = 0;
+  float weight = 0;  // of signed maps the size over the head's largest
+  bool isNegative = false;
 };
 
 struct TokenFlowData : ViewData {
@@ -23,6 +25,11 @@ struct TokenFlowData : ViewData {
   std::vector<std::string> labels;   // [N]
   std::vector<bool> isSpecial;       // [N] or empty
   std::string modelName;
+  std::vector<std::string> mechanisms;  // [heads] "local:window=64", "": the model's own attention
+  std::vector<bool> isSigned;           // [heads] or empty: entries may be negative
+  /// What the shown heads ran under, for the caption: " under local:window=64".
+  std::string replaced() const;
+  bool hasSigned() const { return std::find(isSigned.begin(), isSigned.end(), true) != isSigned.end(); }
 };
 
 inline constexpr float kSmallestFlow = 0.01f;
@@ -32,6 +39,7 @@ inline constexpr int64_t kMostFlowTokens = 256;  // more tokens than this have t
 struct InlineRow {
   int64_t query = -1;
   std::vector<float> weights;
+  bool isSigned = false;  // diverging colours
 };
 
 /// True where the two columns are drawn: asked for, or they fit.

@@ -3,11 +3,12 @@
 #include <cmath>
 
 #include "core/attention/attention_map.h"
-#include "core/attention/head_name.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
+#include "views/mechanism_words.h"
 #include "views/token_flow.h"
 #include "views/token_text.h"
+#include "views/value_scale.h"
 #include "views/view_list.h"
 
 namespace headscope::views {
@@ -36,10 +37,25 @@ InlineRow inlineRow(const ViewInput& input, core::HeadRef head, const ViewFrame&
   if (row.query < 0 || row.query >= count) row.query = count - 1;
   const core::AttentionMap map(input.trace, head);
   row.weights = map.row(row.query);
+  row.isSigned = map.isSigned();
   for (int64_t j = 0; j < count; ++j) {
-    if (!map.isVisible(row.query, j)) row.weights[static_cast<size_t>(j)] = std::nanf("");
+    float& weight = row.weights[static_cast<size_t>(j)];
+    if (!map.isSeen(row.query, j, weight)) weight = std::nanf("");
   }
   return row;
+}
+
+/// The lines of one head's map [N, N]. Weights of signed maps have no scale of their own: theirs is the largest.
+void addEdges(const core::Matrix& values, size_t h, TokenFlowData& data) {
+  float largest = 1;
+  if (data.isSigned[h]) largest = static_cast<float>(scaleFor({}, values, 0, true).high);
+  for (int64_t i = 0; i < data.count; ++i) {
+    for (int64_t j = 0; j < data.count; ++j) {
+      const float weight = std::abs(values(i, j)) / largest;
+      if (weight >= kSmallestFlow)
+        data.edges.push_back({static_cast<int32_t>(i), static_cast<int32_t>(j), static_cast<int32_t>(h), weight, values(i, j) < 0});
+    }
+  }
 }
 
 class TokenFlowView : public View {
@@ -48,7 +64,9 @@ class TokenFlowView : public View {
   std::string_view title() const override { return "Token flow"; }
   std::string subject(const ViewInput& input) const override {
     std::string out;
-    for (const core::HeadRef& head : headsOf(input)) out += (out.empty() ? "" : ", ") + headName(head);
+    const auto heads = headsOf(input);
+    for (const core::HeadRef& head : heads)
+      out += (out.empty() ? "" : ", ") + (heads.size() == 1 ? replacedSubject(input, head) : core::headName(head));
     return out;
   }
 
@@ -56,7 +74,7 @@ class TokenFlowView : public View {
     const auto heads = headsOf(input);
     if (heads.empty()) return {};
     std::string key = "token_flow:" + std::to_string(reinterpret_cast<uintptr_t>(input.trace.get()));
-    for (const core::HeadRef& head : heads) key += ":" + headName(head);
+    for (const core::HeadRef& head : heads) key += ":" + core::headName(head);
     return key;
   }
 
@@ -69,16 +87,14 @@ class TokenFlowView : public View {
       data->labels.push_back(tokenLabel(token));
       data->isSpecial.push_back(token.isSpecial);
     }
+    for (const core::HeadRef& head : data->heads) {
+      const core::AttentionMap map(input.trace, head);
+      data->mechanisms.push_back(map.mechanism()), data->isSigned.push_back(map.isSigned());
+    }
     if (data->count > kMostFlowTokens) return data;
     for (size_t h = 0; h < data->heads.size(); ++h) {
-      const core::Matrix values =
-          core::AttentionMap(input.trace, data->heads[h]).tile({0, 0, data->count, 0, data->count, core::Pooling::Max}, job);
-      for (int64_t i = 0; i < data->count; ++i) {
-        for (int64_t j = 0; j < data->count; ++j) {
-          if (values(i, j) >= kSmallestFlow)
-            data->edges.push_back({static_cast<int32_t>(i), static_cast<int32_t>(j), static_cast<int32_t>(h), values(i, j)});
-        }
-      }
+      addEdges(core::AttentionMap(input.trace, data->heads[h]).tile({0, 0, data->count, 0, data->count, core::Pooling::Max}, job), h,
+               *data);
       job.report(static_cast<double>(h + 1) / static_cast<double>(data->heads.size()));
     }
     std::stable_sort(data->edges.begin(), data->edges.end(), [](const FlowEdge& a, const FlowEdge& b) { return a.weight < b.weight; });
@@ -109,7 +125,7 @@ class TokenFlowView : public View {
         const std::vector<float> row = map.row(i);
         for (int64_t j = 0; j < input.trace->count(); ++j) {
           const float weight = row[static_cast<size_t>(j)];
-          if (weight < std::max<double>(options.threshold, kSmallestFlow)) continue;
+          if (std::abs(weight) < (map.isSigned() ? 1e-12 : std::max<double>(options.threshold, kSmallestFlow))) continue;
           const auto& tokens = input.trace->prompt().tokens;
           table.rows.push_back({std::to_string(head.layer), std::to_string(head.head), std::to_string(i), std::to_string(j),
                                 tokenLabel(tokens[static_cast<size_t>(i)]), tokenLabel(tokens[static_cast<size_t>(j)]),

@@ -26,6 +26,18 @@ float largestFinite(core::ConstMatrixView values, int64_t firstCol) {
   return *std::max_element(top.begin(), top.end());
 }
 
+float largestSize(core::ConstMatrixView values, int64_t firstCol) {
+  float top = 0;
+  for (int64_t r = 0; r < values.rows; ++r) {
+    const float* row = values.row(r);
+    for (int64_t c = firstCol; c < values.cols; ++c) {
+      const float size = std::abs(row[c]);
+      top = size > top && size <= std::numeric_limits<float>::max() ? size : top;
+    }
+  }
+  return top;
+}
+
 }  // namespace
 
 double ValueScale::floor() const { return kind == core::ColorScale::Log && low <= 0 ? high * kLogDecades : low; }
@@ -59,13 +71,13 @@ std::string scaleName(core::ColorScale scale) {
   return "";
 }
 
-ValueScale scaleFor(const core::ViewOptions& options, core::ConstMatrixView values, int64_t firstCol) {
-  ValueScale scale{options.scale, 0, 0, options.limits.has_value()};
+ValueScale scaleFor(const core::ViewOptions& options, core::ConstMatrixView values, int64_t firstCol, bool isSigned) {
+  ValueScale scale{options.scale, 0, 0, options.limits.has_value(), isSigned};
   if (options.limits) {
-    scale.low = options.limits->first, scale.high = options.limits->second;
+    scale.low = isSigned ? 0 : options.limits->first, scale.high = options.limits->second;
     return scale;
   }
-  scale.high = largestFinite(values, firstCol);
+  scale.high = isSigned ? largestSize(values, firstCol) : largestFinite(values, firstCol);
   if (!(scale.high > 0)) scale.high = 1.0;
   return scale;
 }

@@ -24,7 +24,8 @@ struct ValueScale {
 /// "linear", "sqrt", "log": the word under a colour bar.
 std::string scaleName(core::ColorScale scale);
 
-/// The limits to draw `values` with: the locked ones, or 0 to the largest finite value, the columns before `firstCol` left out.
-ValueScale scaleFor(const core::ViewOptions& options, core::ConstMatrixView values, int64_t firstCol);
+/// The limits to draw `values` with: the locked ones, or 0 to the largest finite value (in size, where they are signed), the columns
+/// before `firstCol` left out.
+ValueScale scaleFor(const core::ViewOptions& options, core::ConstMatrixView values, int64_t firstCol, bool isSigned = false);
 
 }  // namespace headscope::views

@@ -12,7 +12,6 @@
 #include "core/attention/forward.h"
 #include "core/base/error.h"
 #include "core/checkpoint/safetensors_writer.h"
-#include "core/mechanisms/layer_heads.h"
 #include "core/mechanisms/registry.h"
 #include "core/mechanisms/replace.h"
 
@@ -128,21 +127,8 @@ class TraceWriter {
     }
   }
 
-  /// What multiplies V in a replaced head.
-  void writeEffectiveMap(core::HeadRef head, core::SafetensorsWriter::Sink& sink) {
-    const core::LayerHeads layer(trace_, head.layer, job_);
-    const core::HeadInput input = layer.input(head.head);
-    const auto run = selected_.mechanism->bind(input, job_);
-    for (int64_t row = 0; row < count_; row += kRows) {
-      core::Matrix rows(std::min(kRows, count_ - row), count_);
-      run->mapRows(row, rows.rows(), rows.view(), job_);
-      sink.write(std::span<const float>(rows.data(), static_cast<size_t>(rows.size())));
-    }
-  }
-
   void writeMap(core::HeadRef head, core::SafetensorsWriter::Sink& sink) {
-    if (selected_.replaced.count(head) > 0) return writeEffectiveMap(head, sink);
-    const core::AttentionMap map(trace_, head);
+    const core::AttentionMap map(trace_, head);  // of a replaced head what multiplies V there
     for (int64_t row = 0; row < count_; row += kRows) {
       const core::Matrix tile = map.tile({0, row, std::min(kRows, count_ - row), 0, count_, core::Pooling::Max}, job_);
       sink.write(std::span<const float>(tile.data(), static_cast<size_t>(tile.size())));

@@ -6,6 +6,7 @@
 
 #include "app/window/head_query.h"
 #include "app/window/theme_style.h"
+#include "core/attention/attention_map.h"
 #include "views/token_text.h"
 
 namespace headscope::app {
@@ -61,6 +62,11 @@ FactSection Inspector::headSection() const {
   FactSection section;
   section.title = state_.opened().model ? tr("Head %1.%2").arg(s.layer).arg(s.head) : tr("Head");
   section.tip = tr("The selected head: layer.head, both counted from 0");
+  const auto trace = state_.trace();
+  const bool isThere = trace && s.layer >= 0 && s.layer < trace->layersRun() && s.head >= 0 && s.head < trace->spec().heads;
+  const std::string mechanism = isThere ? core::AttentionMap(trace, s.ref()).mechanism() : std::string();
+  if (!mechanism.empty())
+    section.tip += tr("; it ran under %1, and all of this is of the map that it used").arg(QString::fromStdString(mechanism));
   const auto scores = state_.scores();
   if (!scores || s.layer >= scores->layers()) {
     section.emptyText = state_.trace() ? tr("Scores are being computed") : tr("No prompt was run yet");
@@ -78,7 +84,9 @@ FactSection Inspector::headSection() const {
                    .arg(QString::fromStdString(scoreDefinition(name)))
                    .arg(value, 0, 'g', 6)
                    .arg(place, 0, 'f', 0);
-    if (std::isnan(value))
+    if (std::isnan(value) && isThere && core::AttentionMap(trace, s.ref()).isSigned())
+      fact.tip = tr("%1\nNot defined for a signed map").arg(QString::fromStdString(scoreDefinition(name)));
+    else if (std::isnan(value))
       fact.tip = tr("%1\nNot defined for this prompt: no token comes twice").arg(QString::fromStdString(scoreDefinition(name)));
     section.facts.push_back(fact);
   }
@@ -97,11 +105,15 @@ FactSection Inspector::rowSection() {
     section.emptyText = tr("No query is selected");
     return section;
   }
+  const bool isSigned = core::AttentionMap(trace, state_.selection().ref()).isSigned();
+  float largest = 1;  // what a whole bar is: signed weights have no scale of their own
+  for (size_t j = 0; isSigned && j < weights.size(); ++j) largest = std::max(j > 0 ? largest : 0, std::abs(weights[j]));
+  if (!(largest > 0)) largest = 1;
   std::vector<int64_t> order(weights.size());
   std::iota(order.begin(), order.end(), int64_t{0});
   const size_t top = std::min(kTopKeys, order.size());
   const auto byWeight = [&](int64_t a, int64_t b) {
-    const float x = weights[static_cast<size_t>(a)], y = weights[static_cast<size_t>(b)];
+    const float x = std::abs(weights[static_cast<size_t>(a)]), y = std::abs(weights[static_cast<size_t>(b)]);
     return x != y ? x > y : a < b;
   };
   std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(top), order.end(), byWeight);
@@ -109,12 +121,12 @@ FactSection Inspector::rowSection() {
   for (size_t i = 0; i < top; ++i) {
     const int64_t key = order[i];
     const double w = weights[static_cast<size_t>(key)];
-    if (!(w > 0)) break;
+    if (w == 0) break;
     Fact fact;
     fact.label = label(trace->prompt(), key);
     fact.aside = QString::number(key);
-    fact.value = QString::number(w, 'f', 3);
-    fact.bar = w, fact.barColor = state_.theme().key;
+    fact.value = isSigned ? QString::number(w, 'g', 3) : QString::number(w, 'f', 3);
+    fact.bar = std::abs(w) / static_cast<double>(largest), fact.barColor = state_.theme().key;
     fact.isMono = fact.isFirstBar = true;
     fact.tip = tr("Weight of query %1 on key %2: %3").arg(query).arg(key).arg(w, 0, 'g', 6);
     section.facts.push_back(fact);
@@ -126,6 +138,7 @@ FactSection Inspector::rowSection() {
     section.facts.push_back(fact);
     rowKeys_.push_back(-1);
   };
+  if (isSigned) return section;  // no shares of a whole
   double entropy = 0;
   int64_t seen = 0;
   for (const float w : weights) {

@@ -11,8 +11,10 @@
 
 #include "app/window/head_query.h"
 #include "app/window/theme_style.h"
+#include "core/attention/attention_map.h"
 #include "views/color_ramp.h"
 #include "views/token_text.h"
+#include "views/value_scale.h"
 
 namespace headscope::app {
 namespace {
@@ -93,7 +95,11 @@ void TokenStrip::paintEvent(QPaintEvent* event) {
   const auto trace = state_.trace();
   if (!trace || chips_.size() != static_cast<size_t>(trace->count())) return;
   const std::vector<float>& weights = state_.rowWeights();
-  const views::ColorRamp ramp = views::attentionRamp(theme);
+  const bool isSigned = !weights.empty() && core::AttentionMap(trace, state_.selection().ref()).isSigned();
+  const views::ColorRamp ramp = isSigned ? views::divergingRamp(theme) : views::attentionRamp(theme);
+  const views::ValueScale size =  // of signed weights, whose sizes have no scale of their own
+      isSigned ? views::scaleFor({}, core::ConstMatrixView{weights.data(), 1, static_cast<int64_t>(weights.size()), 0}, 0, true)
+               : views::ValueScale{};
   const int64_t query = state_.selection().query;
   const bool isCausal = trace->spec().isCausal;
   painter.setFont(monoFont(theme.monoSize));
@@ -110,8 +116,9 @@ void TokenStrip::paintEvent(QPaintEvent* event) {
     const core::Token& token = trace->prompt().tokens[static_cast<size_t>(i)];
     views::Color ink = isCausal && query >= 0 && i > query ? theme.inkSecond : theme.ink;
     painter.setPen(Qt::NoPen);
-    if (static_cast<size_t>(i) < weights.size() && weights[static_cast<size_t>(i)] > 5e-4f) {
-      const views::Color fill = ramp.at(0.85 * std::sqrt(std::min(1.0f, weights[static_cast<size_t>(i)])));
+    const float weight = static_cast<size_t>(i) < weights.size() ? weights[static_cast<size_t>(i)] : 0.0f;
+    if (isSigned ? std::abs(weight) > 5e-4 * size.high : weight > 5e-4f) {
+      const views::Color fill = ramp.at(isSigned ? size.unit(static_cast<double>(weight)) : 0.85 * std::sqrt(std::min(1.0f, weight)));
       ink = views::inkOn(fill, theme);
       painter.setBrush(toQt(fill));
       painter.drawRoundedRect(chip.adjusted(0.5, 0, -0.5, 0), 3, 3);

@@ -6,12 +6,42 @@
 #include <limits>
 #include <utility>
 
+#include "core/attention/effective_maps.h"
 #include "core/backend/backend.h"
+#include "core/base/parallel.h"
 
 namespace headscope::core {
+namespace {
+
+constexpr int64_t kBlockRows = 64;  // of another mechanism's map that are held at once, [64, N]
+
+/// Adds rows [count, N] that belong to one row of cells: the sum, or what is largest in size with its sign.
+void pool(ConstMatrixView rows, const TileRequest& request, float* cells) {
+  const int64_t first = request.firstCol << request.level, end = std::min(rows.cols, (request.firstCol + request.cols) << request.level);
+  for (int64_t r = 0; r < rows.rows; ++r) {
+    const float* row = rows.row(r);
+    for (int64_t j = first; j < end; ++j) {
+      float& cell = cells[(j >> request.level) - request.firstCol];
+      if (request.pooling == Pooling::Mean)
+        cell += row[j];
+      else if (std::abs(row[j]) > std::abs(cell))
+        cell = row[j];
+    }
+  }
+}
+
+}  // namespace
 
 AttentionMap::AttentionMap(std::shared_ptr<const Trace> trace, HeadRef head) : trace_(std::move(trace)), head_(head) {
   assert(head.layer >= 0 && head.layer < trace_->layersRun() && head.head >= 0 && head.head < trace_->rule(head.layer).heads);
+  if (const EffectiveMaps* maps = trace_->effectiveMaps()) mechanism_ = maps->mechanismOf(head_);
+}
+
+bool AttentionMap::isSigned() const { return !mechanism_.empty() && !trace_->effectiveMaps()->isNormalised(head_); }
+bool AttentionMap::readsOwnValues() const { return mechanism_.empty() || trace_->effectiveMaps()->readsOwnValues(head_); }
+
+std::vector<std::string> AttentionMap::notes(Job& job) const {
+  return mechanism_.empty() ? std::vector<std::string>{} : trace_->effectiveMaps()->notes(head_, job);
 }
 
 int64_t AttentionMap::size() const { return trace_->count(); }
@@ -27,7 +57,34 @@ int64_t AttentionMap::sizeAt(int64_t level) const { return (size() + (int64_t{1}
 Matrix AttentionMap::tile(const TileRequest& request, Job& job) const {
   assert(request.level >= 0 && request.firstRow >= 0 && request.rows >= 0 && request.firstRow + request.rows <= sizeAt(request.level));
   assert(request.firstCol >= 0 && request.cols >= 0 && request.firstCol + request.cols <= sizeAt(request.level));
+  if (!mechanism_.empty()) return effectiveTile(request, job);
   return trace_->backend().mapTile(trace_->input(head_.layer), trace_->statistics(head_.layer), head_.head, request, job);
+}
+
+Matrix AttentionMap::effectiveTile(const TileRequest& request, Job& job) const {
+  Matrix cells = Matrix::zeros(request.rows, request.cols);
+  const int64_t n = size(), height = int64_t{1} << request.level;  // tokens a cell
+  const int64_t together = std::max<int64_t>(1, kBlockRows / height);
+  parallelRanges(
+      request.rows, together,
+      [&](int64_t begin, int64_t end) {
+        Matrix rows(std::min(kBlockRows, std::max(height, together * height)), n);
+        const int64_t last = std::min(n, (request.firstRow + end) << request.level);
+        for (int64_t token = (request.firstRow + begin) << request.level; token < last; token += rows.rows()) {
+          job.checkpoint();
+          const int64_t count = std::min(rows.rows(), last - token);
+          trace_->effectiveMaps()->rows(head_, token, rows.view().rowsFrom(0, count), job);
+          for (int64_t r = 0; r < count; ++r)
+            pool(rows.view().rowsFrom(r, 1), request, cells.row(((token + r) >> request.level) - request.firstRow));
+        }
+      },
+      &job);
+  for (int64_t r = 0; r < cells.rows() && request.pooling == Pooling::Mean; ++r) {
+    const int64_t below = std::min(height, n - ((request.firstRow + r) << request.level));
+    for (int64_t c = 0; c < cells.cols(); ++c)
+      cells(r, c) /= static_cast<float>(below * std::min(height, n - ((request.firstCol + c) << request.level)));
+  }
+  return cells;
 }
 
 std::vector<float> AttentionMap::row(int64_t query) const {
@@ -37,6 +94,7 @@ std::vector<float> AttentionMap::row(int64_t query) const {
 }
 
 float AttentionMap::at(int64_t query, int64_t key) const {
+  if (!mechanism_.empty()) return row(query)[static_cast<size_t>(key)];
   const float s = score(query, key);
   return isVisible(query, key)
              ? static_cast<float>(std::exp(static_cast<double>(s) - trace_->rows(head_).logSumExp[static_cast<size_t>(query)]))
@@ -59,6 +117,17 @@ bool AttentionMap::isVisible(int64_t query, int64_t key) const {
 }
 
 std::vector<float> AttentionMap::received(Job& job) const {
+  if (!mechanism_.empty()) {
+    constexpr int64_t kRows = 1024;
+    std::vector<double> sums(static_cast<size_t>(size()), 0.0);
+    for (int64_t first = 0; first < size(); first += kRows) {
+      const Matrix rows = tile({0, first, std::min(kRows, size() - first), 0, size(), Pooling::Max}, job);
+      for (int64_t r = 0; r < rows.rows(); ++r) {
+        for (int64_t j = 0; j < rows.cols(); ++j) sums[static_cast<size_t>(j)] += rows(r, j);
+      }
+    }
+    return {sums.begin(), sums.end()};
+  }
   return trace_->backend().columnMass(trace_->input(head_.layer), trace_->statistics(head_.layer), head_.head, job);
 }
 

@@ -75,6 +75,7 @@ class ForwardPass {
       const NormWeights norm = pass_.model.head().finalNorm;
       if (!norm.empty()) normInto(norm, trace_->hidden_.back(), trace_->hidden_.back());
     }
+    if (options_.effectiveMaps && !options_.replacedHeads.empty()) trace_->effectiveMaps_ = options_.effectiveMaps(*trace_);
     pass_.job.report(1.0);
     trace_->forwardSeconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
     return std::move(trace_);

@@ -15,7 +15,7 @@ namespace headscope::core {
 
 /// Replaces one head's attention in the pass: gets its Q [N, k], K [N, k], V [N, v] and the residual input of the block [N, d]
 /// (normed, as the projections read it) and fills out [N, v]. The trace's statistics stay those of the model's own attention on
-/// these Q and K. Called for one head at a time.
+/// these Q and K; its maps are those of ForwardOptions::effectiveMaps. Called for one head at a time.
 using HeadReplacement = std::function<void(HeadRef head, ConstMatrixView query, ConstMatrixView key, ConstMatrixView value,
                                            ConstMatrixView normedInput, MatrixView out)>;
 
@@ -23,6 +23,8 @@ struct ForwardOptions {
   int64_t layers = -1;                 // run layers 0 .. layers - 1; -1: all
   std::vector<HeadRef> replacedHeads;  // whose output comes from `replacement`
   HeadReplacement replacement;
+  /// Makes the maps that the replaced heads attend with, for the trace to own; empty: the trace shows the model's own.
+  std::function<std::shared_ptr<const EffectiveMaps>(const Trace& trace)> effectiveMaps;
   uint64_t memoryBytes = 0;  // what weights may fill before they are streamed, see WeightStream (default: what is free)
 };
 

@@ -5,9 +5,11 @@
 #include <cmath>
 #include <functional>
 #include <limits>
-#include <unordered_map>
 #include <utility>
 
+#include "core/attention/effective_maps.h"
+#include "core/attention/effective_scores.h"
+#include "core/attention/repeats.h"
 #include "core/backend/backend.h"
 
 namespace headscope::core {
@@ -22,27 +24,6 @@ double meanOf(std::span<const float> values) {
   for (const float v : values) sum += v;
   return values.empty() ? kNaN : sum / static_cast<double>(values.size());
 }
-
-/// The earlier positions with the same token, for every position: positions of each token, in order.
-class Repeats {
- public:
-  explicit Repeats(const Prompt& prompt) {
-    for (int64_t i = 0; i < prompt.count(); ++i) {
-      std::vector<int32_t>& places = places_[prompt.tokens[static_cast<size_t>(i)].id];
-      of_.push_back(&places);
-      before_.push_back(static_cast<int64_t>(places.size()));
-      places.push_back(static_cast<int32_t>(i));
-    }
-  }
-  /// How many j < i have i's token.
-  int64_t before(int64_t i) const { return before_[static_cast<size_t>(i)]; }
-  std::span<const int32_t> earlier(int64_t i) const { return {of_[static_cast<size_t>(i)]->data(), static_cast<size_t>(before(i))}; }
-
- private:
-  std::unordered_map<int32_t, std::vector<int32_t>> places_;
-  std::vector<const std::vector<int32_t>*> of_;
-  std::vector<int64_t> before_;
-};
 
 /// Mean over the rows that `has` of the sum over the keys that `list` names, per head. The keys are listed in blocks.
 class PatternMean {
@@ -172,6 +153,22 @@ const std::vector<double>& HeadScores::values(const std::string& name) const {
   return values_.at(name);
 }
 
+void HeadScores::followEffectiveMaps(const Trace& trace, int64_t layer, const Matrix* written, Job& job) {
+  if (trace.effectiveMaps() == nullptr) return;
+  const Repeats repeats(trace.prompt());
+  const std::shared_ptr<const Trace> borrowed(std::shared_ptr<void>(), &trace);
+  for (int64_t h = 0; h < heads_; ++h) {
+    const AttentionMap map(borrowed, {layer, h});
+    if (map.mechanism().empty()) continue;
+    job.checkpoint();
+    const std::span<const float> norms =
+        written != nullptr ? std::span<const float>(written->row(h), static_cast<size_t>(written->cols())) : std::span<const float>();
+    for (const auto& [name, value] : effectiveScores(map, repeats, norms, job)) {
+      if (has(name)) values_[name][static_cast<size_t>(layer * heads_ + h)] = value;
+    }
+  }
+}
+
 HeadScores headScores(const Trace& trace, bool withKeys, Job& job) {
   HeadScores scores;
   scores.layers_ = trace.layersRun();
@@ -197,7 +194,10 @@ HeadScores headScores(const Trace& trace, bool withKeys, Job& job) {
     if (isCausal) add("induction", repeatMeans(trace, l, repeats, 1, job));
     if (isCausal) add("duplicate", repeatMeans(trace, l, repeats, 0, job));
     add("distance", statisticMeans(trace, l, &RowStatistics::distance));
-    if (!withKeys) continue;
+    if (!withKeys) {
+      scores.followEffectiveMaps(trace, l, nullptr, job);
+      continue;
+    }
     const Matrix written = writtenNorms(trace, l, job);
     const KeysNeeded needed = trace.backend().keysNeeded(trace.input(l), trace.statistics(l), &written, kKeyShares, job);
     constexpr int64_t kShares = std::size(kKeyShares);
@@ -211,6 +211,7 @@ HeadScores headScores(const Trace& trace, bool withKeys, Job& job) {
         add(prefix + shareName(kKeyShares[s]), means);
       }
     }
+    scores.followEffectiveMaps(trace, l, &written, job);
   }
   job.report(1.0);
   return scores;

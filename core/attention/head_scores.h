@@ -7,7 +7,8 @@
 //   duplicate  over rows that have a j < i with the same token: sum over those j of A[i, j]; NaN without
 //   keys.P     smallest number of keys whose weights sum to at least P, P = 0.8, 0.9, 0.95, 0.99, 0.999
 //   weighted_keys.P  the same with weights A[i, j] ||v_j W_O,h||, normalised by row
-// Models that see both ways have self, first, entropy, distance and keys only.
+// Models that see both ways have self, first, entropy, distance and keys only. A head that ran under another mechanism is scored on the
+// map that it used; where that is signed, entropy, distance and keys are NaN.
 #include <map>
 #include <memory>
 #include <string>
@@ -28,6 +29,8 @@ class HeadScores {
 
  private:
   friend HeadScores headScores(const Trace&, bool, Job&);
+  /// The layer's scores of heads under other mechanisms, in place of those of the model's own attention. written [H, N]: for keys.
+  void followEffectiveMaps(const Trace& trace, int64_t layer, const Matrix* written, Job& job);
   int64_t layers_ = 0, heads_ = 0;
   std::vector<std::string> names_;
   std::map<std::string, std::vector<double>> values_;

@@ -18,7 +18,8 @@
 
 namespace headscope::core {
 
-class Backend;  // core/backend/backend.h
+class Backend;        // core/backend/backend.h
+class EffectiveMaps;  // core/attention/effective_maps.h
 
 /// One attention head. Written "3.1" for layer 3, head 1, both from 0.
 struct HeadRef {
@@ -75,6 +76,8 @@ class Trace {
   const AttentionRule& rule(int64_t layer) const;
   const AttentionInput& input(int64_t layer) const;            // in the backend's memory
   const AttentionStatistics& statistics(int64_t layer) const;  // in the backend's memory
+  /// The maps of heads that did not run under the model's own attention, whose statistics are of the own one still; null: all did.
+  const EffectiveMaps* effectiveMaps() const { return effectiveMaps_.get(); }
 
   uint64_t bytes() const;  // held by this trace
   double forwardSeconds() const { return forwardSeconds_; }
@@ -99,6 +102,7 @@ class Trace {
   double forwardSeconds_ = 0;
   mutable std::mutex copiesMutex_;
   mutable std::vector<std::pair<const Storage*, Matrix>> copies_;  // of tensors that the host can't read
+  std::shared_ptr<const EffectiveMaps> effectiveMaps_;             // borrows from all of the above
 };
 
 }  // namespace headscope::core

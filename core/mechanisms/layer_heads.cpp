@@ -61,24 +61,29 @@ LayerHeads::LayerHeads(std::shared_ptr<const Trace> trace, int64_t layer, Job& j
     normed_ = normedRows(trace_->hidden(layer), norm, spec.norm, spec.normEps);
 }
 
-HeadInput LayerHeads::input(int64_t head) const {
-  const AttentionRule& rule = trace_->rule(layer_);
-  HeadInput input = headRules(trace_->spec(), {layer_, head});
-  const int64_t g = rule.kvHeadOf(head);
-  input.query = trace_->query(layer_, head);
-  input.key = trace_->key(layer_, g);
-  input.value = trace_->value(layer_, g);
-  if (fit_) {
-    input.fitQuery = fit_->query(layer_, head);
-    input.fitKey = fit_->key(layer_, g);
-  }
-  input.normedInput = normed_.size() > 0 ? normed_.view() : trace_->hidden(layer_);
-  input.keyValueOf = [trace = trace_, head](int64_t other) {
-    const int64_t group = trace->rule(other).kvHeadOf(head);
+HeadInput headInput(const std::shared_ptr<const Trace>& trace, HeadRef head) {
+  const AttentionRule& rule = trace->rule(head.layer);
+  HeadInput input = headRules(trace->spec(), head);
+  const int64_t g = rule.kvHeadOf(head.head);
+  input.query = trace->query(head.layer, head.head);
+  input.key = trace->key(head.layer, g);
+  input.value = trace->value(head.layer, g);
+  input.keyValueOf = [trace, h = head.head](int64_t other) {
+    const int64_t group = trace->rule(other).kvHeadOf(h);
     return KeyValue{trace->key(other, group), trace->value(other, group)};
   };
+  input.backend = deviceOnly(trace->sharedBackend());
+  return input;
+}
+
+HeadInput LayerHeads::input(int64_t head) const {
+  HeadInput input = headInput(trace_, {layer_, head});
+  if (fit_) {
+    input.fitQuery = fit_->query(layer_, head);
+    input.fitKey = fit_->key(layer_, trace_->rule(layer_).kvHeadOf(head));
+  }
+  input.normedInput = normed_.size() > 0 ? normed_.view() : trace_->hidden(layer_);
   addProjections(input, weights_);
-  input.backend = deviceOnly(trace_->sharedBackend());
   return input;
 }
 

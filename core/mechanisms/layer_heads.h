@@ -32,6 +32,9 @@ class LayerHeads {
 /// What a head of this model is, without Q, K and V: scale, cap, window, rotation, place.
 HeadInput headRules(const ModelSpec& spec, HeadRef head);
 
+/// The head's input from a trace, without weights and normed input, which only DenseAttention reads and which cost the decoding of a layer.
+HeadInput headInput(const std::shared_ptr<const Trace>& trace, HeadRef head);
+
 /// Adds W_Q, W_K, W_V of one head; nothing under MLA, whose heads have none of their own.
 void addProjections(HeadInput& input, const HeadWeights& weights);
 

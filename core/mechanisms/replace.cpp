@@ -12,6 +12,7 @@
 #include "core/base/parallel.h"
 #include "core/mechanisms/layer_heads.h"
 #include "core/mechanisms/registry.h"
+#include "core/mechanisms/replaced_maps.h"
 
 namespace headscope::core {
 namespace {
@@ -24,6 +25,7 @@ class ReplacedHeads {
     const auto own = parseMechanism("dense");
     for (const HeadChoice& choice : choices) {
       chosen_[choice.head] = choice.mechanism;
+      if (choice.mechanism->name() != "dense") changed_[choice.head] = choice.mechanism;
       const int64_t from = choice.mechanism->readsLayer(choice.head.layer);
       if (from < 0 && choice.mechanism->name() != "reuse") continue;
       const std::string here = "layer " + std::to_string(choice.head.layer);
@@ -40,6 +42,9 @@ class ReplacedHeads {
     for (const auto& [head, mechanism] : chosen_) out.push_back(head);
     return out;
   }
+
+  /// Those that are under another mechanism than their own.
+  const std::map<HeadRef, std::shared_ptr<const Mechanism>>& changed() const { return changed_; }
 
   void run(HeadRef head, ConstMatrixView query, ConstMatrixView key, ConstMatrixView value, ConstMatrixView normedInput, MatrixView out) {
     Job job;
@@ -81,7 +86,7 @@ class ReplacedHeads {
 
   std::shared_ptr<const Model> model_;
   std::shared_ptr<Backend> backend_;
-  std::map<HeadRef, std::shared_ptr<const Mechanism>> chosen_;
+  std::map<HeadRef, std::shared_ptr<const Mechanism>> chosen_, changed_;
   std::set<HeadRef> read_;  // whose keys and values later layers read
   std::mutex mutex_;
   std::map<HeadRef, std::shared_ptr<std::pair<Matrix, Matrix>>> kept_;
@@ -114,6 +119,7 @@ ForwardOptions replacementFor(std::shared_ptr<const Model> model, const std::vec
   options.replacement = [replaced](HeadRef head, ConstMatrixView query, ConstMatrixView key, ConstMatrixView value,
                                    ConstMatrixView normedInput,
                                    MatrixView out) { replaced->run(head, query, key, value, normedInput, out); };
+  options.effectiveMaps = [replaced](const Trace& trace) { return replacedMaps(trace, replaced->changed()); };
   return options;
 }
 

@@ -75,7 +75,10 @@ void addColorBar(Figure& figure, const Rect& rect, const ValueScale& scale, cons
   const Font font = theme.small();
   const double gap = theme.gap / 2, x = rect.right() + gap;
   figure.add(textAt({x, rect.y}, shortNumber(scale.high, 2), font, theme.inkSecond, AnchorX::Left, AnchorY::Top));
-  figure.add(textAt({x, rect.bottom()}, shortNumber(scale.floor(), 2), font, theme.inkSecond, AnchorX::Left, AnchorY::Bottom));
+  figure.add(textAt({x, rect.bottom()}, shortNumber(scale.isSigned ? -scale.high : scale.floor(), 2), font, theme.inkSecond, AnchorX::Left,
+                    AnchorY::Bottom));
+  if (scale.isSigned && rect.height > 3 * theme.smallSize)
+    figure.add(textAt({x, rect.center().y}, "0", font, theme.inkSecond, AnchorX::Left, AnchorY::Middle));
   figure.add(textAt({rect.center().x, rect.bottom() + gap}, scaleName(scale.kind), font, theme.inkSecond, AnchorX::Center, AnchorY::Top));
   if (scale.isLocked) addLock(figure, {rect.x, rect.y - theme.smallSize - gap / 2}, theme.smallSize * 0.9, theme.inkSecond);
 }

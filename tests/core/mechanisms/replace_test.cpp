@@ -4,9 +4,12 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "core/attention/attention_map.h"
 #include "core/attention/forward.h"
+#include "core/attention/head_scores.h"
 #include "core/base/error.h"
 #include "core/mechanisms/budget.h"
+#include "core/mechanisms/layer_heads.h"
 #include "core/mechanisms/registry.h"
 #include "core/mechanisms/replace.h"
 #include "tests/support/folders.h"
@@ -92,6 +95,88 @@ TEST_F(Replaced, reuseReadsAnEarlierLayer) {
   EXPECT_GT(change.kl, 0);
   EXPECT_THROW(replacementFor(model, heads(0, 1), parseMechanism("reuse")), Error);
   EXPECT_THROW(replacementFor(model, heads(1, 2), parseMechanism("reuse:from=1")), Error);
+}
+
+/// Largest difference between a map's row and the mechanism's own, bound here.
+double mapDifference(const std::shared_ptr<const Trace>& trace, HeadRef head, const Mechanism& mechanism, Job& job) {
+  const LayerHeads layer(trace, head.layer, job);
+  const HeadInput input = layer.input(head.head);
+  const AttentionMap map(trace, head);
+  const int64_t n = map.size();
+  Matrix rows(n, n);
+  mechanism.bind(input, job)->mapRows(0, n, rows.view(), job);
+  const Matrix tile = map.tile({0, 0, n, 0, n, Pooling::Max}, job);
+  double largest = 0;
+  for (int64_t i = 0; i < tile.size(); ++i) largest = std::max(largest, std::abs(static_cast<double>(tile.data()[i] - rows.data()[i])));
+  return largest;
+}
+
+TEST_F(Replaced, mapsAreThoseThatWereUsed) {
+  for (const char* word :
+       {"local:window=8", "topk:k=3", "linear", "nystrom:landmarks=5", "dense_attention", "reuse:from=0", "nope", "off"}) {
+    const auto mechanism = parseMechanism(word);
+    const auto changed = under(word, {{2, 1}, {3, 0}});
+    for (const HeadRef head : {HeadRef{2, 1}, HeadRef{3, 0}}) {
+      EXPECT_LT(mapDifference(changed, head, *mechanism, job), 1e-5) << word;
+      EXPECT_EQ(AttentionMap(changed, head).mechanism(), mechanism->spelled());
+      EXPECT_EQ(AttentionMap(changed, head).isSigned(), !mechanism->isNormalised());
+    }
+    for (const HeadRef own : {HeadRef{0, 1}, HeadRef{2, 0}}) {  // the model's own, also where another layer reads its keys and values
+      EXPECT_LT(mapDifference(changed, own, *parseMechanism("dense"), job), 1e-5) << word;
+      EXPECT_EQ(AttentionMap(changed, own).mechanism(), "");
+    }
+  }
+  EXPECT_TRUE(AttentionMap(under("dense_attention", {{1, 1}}), {1, 1}).notes(job).size() > 0);
+  EXPECT_FALSE(AttentionMap(under("dense_attention", {{1, 1}}), {1, 1}).readsOwnValues());
+}
+
+TEST_F(Replaced, everyLevelPoolsTheMapThatWasUsed) {
+  const auto changed = under("dense_attention", {{1, 2}});
+  const AttentionMap map(changed, {1, 2});
+  const int64_t n = map.size();
+  const Matrix whole = map.tile({0, 0, n, 0, n, Pooling::Max}, job);
+  for (int64_t level = 0; level < map.levels(); ++level) {
+    const int64_t cells = map.sizeAt(level), first = cells / 2;  // a part, whose last cells reach beyond the map
+    const Matrix largest = map.tile({level, first, cells - first, 0, cells, Pooling::Max}, job);
+    const Matrix mean = map.tile({level, first, cells - first, 0, cells, Pooling::Mean}, job);
+    for (int64_t r = 0; r < cells - first; ++r) {
+      for (int64_t c = 0; c < cells; ++c) {
+        float top = 0;
+        double sum = 0, entries = 0;
+        for (int64_t i = (first + r) << level; i < std::min(n, (first + r + 1) << level); ++i) {
+          for (int64_t j = c << level; j < std::min(n, (c + 1) << level); ++j) {
+            top = std::abs(whole(i, j)) > std::abs(top) ? whole(i, j) : top;
+            sum += static_cast<double>(whole(i, j)), ++entries;
+          }
+        }
+        ASSERT_EQ(largest(r, c), top) << level;
+        ASSERT_NEAR(static_cast<double>(mean(r, c)), sum / entries, 1e-6) << level;
+      }
+    }
+  }
+}
+
+TEST_F(Replaced, scoresAreOfTheMapThatWasUsed) {
+  const std::vector<HeadRef> all = heads(0, model->spec().layers);
+  const HeadScores own = headScores(*trace, true, job);
+  // A window that hides nothing scores as the model does, by another way through other code
+  const HeadScores same = headScores(*under("local:window=1000", all), true, job);
+  ASSERT_EQ(own.names(), same.names());
+  for (const std::string& name : own.names()) {
+    for (const HeadRef head : all) {
+      const bool isCount = name.find("keys.") != std::string::npos;  // a sum on the threshold may go either way
+      if (std::isnan(own.at(name, head))) continue;
+      EXPECT_NEAR(own.at(name, head), same.at(name, head), isCount ? 0.07 : 2e-5) << name;
+    }
+  }
+  const HeadScores narrow = headScores(*under("local:window=1", {{2, 1}}), true, job);
+  EXPECT_EQ(narrow.at("self", {2, 1}), 1.0);
+  EXPECT_EQ(narrow.at("entropy", {2, 1}), 0.0);
+  EXPECT_EQ(narrow.at("keys.0.999", {2, 1}), 1.0);
+  EXPECT_EQ(narrow.at("entropy", {0, 0}), own.at("entropy", {0, 0}));
+  const HeadScores nothing = headScores(*under("off", {{2, 1}}), false, job);
+  EXPECT_EQ(nothing.at("self", {2, 1}), 0.0);
+  EXPECT_TRUE(std::isnan(nothing.at("entropy", {2, 1})));
 }
 
 TEST_F(Replaced, budgetTakesTheCheapestUnderTheBound) {
