@@ -179,13 +179,14 @@ LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options, LoraDeco
     }
   }
   out.change.sigma.resize(static_cast<size_t>(n), 0.0);
-  if (options.withDetails) findIntruders(a, b, decompositions, out);
+  if (options.withDetails && isChanged) findIntruders(a, b, decompositions, out);
+  if (options.withDetails && !isChanged) out.intrudersLeft = out.intrudersRight = 0;  // the vectors are the base's own
   return out;
 }
 
 /// Principal cosines between the row spaces of dW_OV's right stack and of the base's W_O.
 std::vector<double> writeCosines(const HeadSide& v, const HeadSide& o, LoraDecompositions& decompositions) {
-  if (!v.isChanged() && !o.isChanged()) return {};
+  if (!hasEffect(v) && !hasEffect(o)) return {};
   const Stacks s = stacksOf(v, o);
   // Rows of the right stack against F_O: [C_V^T F_O,after F_O^T; D_O F_O^T], scaled as the stack is.
   const DoubleMatrix first = transposedMultiply(v.coefficients, o.afterTimesBase());
