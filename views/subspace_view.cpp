@@ -19,6 +19,7 @@ namespace headscope::views {
 namespace {
 
 constexpr int64_t kRankSlider = 1, kRankGrip = 2, kSide = 3;
+constexpr double kMarkedOverlap = 0.25, kSeenCell = 4;  // a pair that shares less is not marked; larger cells are seen without
 constexpr const char* kSides[] = {"output", "query", "key", "value"};
 
 core::SubspaceSide sideOf(const core::ViewOptions& options) {
@@ -85,11 +86,12 @@ class SubspaceView : public View {
     data->isFolded = fold == core::Fold::On;
     data->modelName = input.model->name();
     const core::HeadWeights weights = core::headWeights(*input.model, input.selection.layer, fold, core::MlaSplit::Heads, {}, &job);
-    job.report(0.1, "decomposition");
-    data->space = core::sharedSubspace(weights, sideOf(input.options), job);
+    const double weightsRead = 0.02, pairs = 0.12;  // shares of the time
+    data->space = core::sharedSubspace(weights, sideOf(input.options), job,
+                                       [&](double done) { job.report(weightsRead + (1 - weightsRead - pairs) * done, "decomposition"); });
     data->errors = data->space.errors(), data->storedErrors = data->space.storedErrors();
     if (show) show(data);
-    job.report(0.7, "pairs of heads");
+    job.report(1 - pairs, "pairs of heads");
     auto whole = std::make_shared<SubspaceData>();  // what was shown is not changed again
     whole->space = data->space, whole->errors = data->errors, whole->storedErrors = data->storedErrors;
     whole->modelName = data->modelName, whole->isFolded = data->isFolded;
@@ -188,7 +190,7 @@ class SubspaceView : public View {
     chart.addVertical(even, t.warning, {});
     chart.addVertical(static_cast<double>(rank), t.accent.withAlpha(0.8), {});
     if (!frame.isPaper) chart.addVerticalGrip(static_cast<double>(rank), kRankGrip, "Rank: drag");
-    addWords(figure, data, rank, frame, plot);
+    addWords(figure, input, data, rank, frame, plot);
     chart.addReadings("rank", {{"heads of one size", &own, t.accent}, {"as stored", &stored, t.inkSecond}}, frame);
     const Rect lower{plot.x, plot.bottom() + t.smallSize * 5.4, plot.width,
                      std::max(8.0, top + height - plot.bottom() - t.smallSize * 7.4)};
@@ -208,16 +210,19 @@ class SubspaceView : public View {
   }
 
   /// What the chart says in words, in the corner that falling curves leave free.
-  static void addWords(Figure& figure, const SubspaceData& data, int64_t rank, const ViewFrame& frame, const Rect& plot) {
+  static void addWords(Figure& figure, const ViewInput& input, const SubspaceData& data, int64_t rank, const ViewFrame& frame,
+                       const Rect& plot) {
     const Theme& t = frame.theme;
     const auto at = static_cast<size_t>(rank);
     const double saved = data.space.parametersSaved(rank);
-    const std::pair<std::string, Color> rows[] = {
+    std::vector<std::pair<std::string, Color>> rows = {
         {"rank " + std::to_string(rank) + ": error " + shortNumber(data.errors[at]), t.accent},
         {"as stored: error " + shortNumber(data.storedErrors[at]), t.inkSecond},
         {saved >= 0 ? percent(saved) + " of parameters saved" : percent(-saved) + " more parameters", t.ink},
         {"break-even " + shortNumber(data.space.breakEven(), 5), t.warning},
     };
+    if (data.space.layer != input.selection.layer || data.space.side != sideOf(input.options))  // what comes takes seconds
+      rows.insert(rows.begin(), {"still layer " + std::to_string(data.space.layer) + ", " + core::nameOf(data.space.side), t.warning});
     double y = plot.y + t.smallSize * 0.9;
     for (const auto& [text, color] : rows) {
       const double width = frame.measure.width(text, t.small());
@@ -228,11 +233,48 @@ class SubspaceView : public View {
     }
   }
 
+  /// The first of these texts that fits, above `at`; the last one in any case.
+  static void addHeading(Figure& figure, Point at, double room, const std::vector<std::string>& texts, const ViewFrame& frame) {
+    const Theme& t = frame.theme;
+    size_t i = 0;
+    while (i + 1 < texts.size() && frame.measure.width(texts[i], t.small()) > room) ++i;
+    figure.add(textAt({at.x, at.y - t.gap / 2}, texts[i], t.small(), t.inkSecond, AnchorX::Left, AnchorY::Bottom));
+  }
+
+  /// The two heads that share most; -1 where there are none.
+  static std::pair<int64_t, int64_t> closestPair(const core::Matrix& overlaps, int64_t n) {
+    std::pair<int64_t, int64_t> best{-1, -1};
+    float most = 0;
+    for (int64_t i = 0; overlaps.rows() == n && i < n; ++i) {
+      for (int64_t j = i + 1; j < n; ++j) {
+        if (overlaps(i, j) > most) most = overlaps(i, j), best = {i, j};
+      }
+    }
+    return best;
+  }
+
+  /// Frames round a pair's two cells, where cells are too small to be seen.
+  static void markPair(Figure& figure, int64_t a, int64_t b, const Rect& plot, double cell, const Theme& t) {
+    const double half = std::max(kSeenCell, cell) / 2 + 1;
+    for (const auto& [row, col] : {std::pair{a, b}, std::pair{b, a}}) {
+      const double x = std::clamp(plot.x + (static_cast<double>(col) + 0.5) * cell, plot.x + half, plot.right() - half),
+                   y = std::clamp(plot.y + (static_cast<double>(row) + 0.5) * cell, plot.y + half, plot.bottom() - half);
+      figure.add(RectItem{{x - half, y - half, 2 * half, 2 * half}, kTransparent, t.warning, 1});
+    }
+  }
+
   /// Overlap of every pair of heads: same cells as any heat, but rows and columns are heads of the one layer.
   static void addPairs(Figure& figure, const SubspaceData& data, const ViewFrame& frame, const Rect& area) {
     const Theme& t = frame.theme;
     const int64_t n = data.space.heads;
-    figure.add(textAt({area.x, area.y - t.gap / 2}, "overlap of pairs", t.small(), t.inkSecond, AnchorX::Left, AnchorY::Bottom));
+    const auto [first, second] = closestPair(data.overlaps, n);
+    const std::string pair = second < 0 ? std::string()
+                                        : "most " + std::to_string(first) + " and " + std::to_string(second) + ": " +
+                                              shortNumber(data.overlaps(first, second), 2);
+    addHeading(figure, {area.x, area.y}, figure.size.width - area.x,
+               pair.empty() ? std::vector<std::string>{"overlap of pairs"}
+                            : std::vector<std::string>{"overlap of pairs, " + pair, "overlap, " + pair, "overlap of pairs"},
+               frame);
     const double left = area.x + frame.measure.width(std::to_string(n - 1), t.small()) + t.gap / 2;
     const double side = std::min(area.right() - left, area.height), cell = side / static_cast<double>(n);
     const ValueScale scale{core::ColorScale::Linear, 0, 1};
@@ -248,6 +290,7 @@ class SubspaceView : public View {
     } else {
       addMap(figure, plot, data.overlaps, {0, static_cast<double>(n), 0, static_cast<double>(n)}, scale, ramp, data.cache, t,
              frame.isPaper);
+      if (second >= 0 && data.overlaps(first, second) >= kMarkedOverlap && cell < kSeenCell) markPair(figure, first, second, plot, cell, t);
       addPairReading(figure, data, frame, plot);
     }
     figure.add(RectItem{plot, kTransparent, t.line, 0});
@@ -277,8 +320,10 @@ class SubspaceView : public View {
     if (s.heads == 0) return;
     double most = 1e-12;
     for (int64_t h = 0; h < s.heads; ++h) most = std::max(most, s.headError(h, rank));
-    figure.add(textAt({area.x, area.y - t.gap / 2}, "error of each head at rank " + std::to_string(rank) + ", at most " + shortNumber(most),
-                      t.small(), t.inkSecond, AnchorX::Left, AnchorY::Bottom));
+    const std::string bound = "at most " + shortNumber(most);
+    addHeading(figure, {area.x, area.y}, area.width,
+               {"error of each head at rank " + std::to_string(rank) + ", " + bound, "error of each head, " + bound, "error of each head"},
+               frame);
     figure.add(segment({area.x, area.bottom()}, {area.right(), area.bottom()}, t.inkSecond));
     figure.content.push_back(pickArea(area, {Pick::Kind::Control, kBrushControl, -1, -1, {}}));
     const double step = area.width / static_cast<double>(s.heads);

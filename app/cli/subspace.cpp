@@ -91,14 +91,17 @@ void run(const SubspaceFlags& flags, const CommonFlags& common) {
   }
   std::vector<core::SharedSubspace> all;
   runWithProgress("subspace", common, [&](core::Job& job) {
+    const double pieces = static_cast<double>(layers.size() * flags.sides.size());
+    const auto report = [&](double done, int64_t layer) { job.report(done / pieces, "layer " + std::to_string(layer)); };
     for (size_t i = 0; i < layers.size(); ++i) {
-      job.report(static_cast<double>(i) / static_cast<double>(layers.size()), "layer " + std::to_string(layers[i]));
+      report(static_cast<double>(all.size()), layers[i]);
       job.checkpoint();
       const core::HeadWeights weights = core::headWeights(*model, layers[i], fold, core::MlaSplit::Heads, {}, &job);
       for (const core::SubspaceSide side :
            {core::SubspaceSide::Output, core::SubspaceSide::Query, core::SubspaceSide::Key, core::SubspaceSide::Value}) {
         if (std::find(flags.sides.begin(), flags.sides.end(), core::nameOf(side)) == flags.sides.end()) continue;
-        all.push_back(core::sharedSubspace(weights, side, job));
+        all.push_back(core::sharedSubspace(
+            weights, side, job, [&, before = static_cast<double>(all.size())](double done) { report(before + done, layers[i]); }));
         for (const std::string& note : all.back().notes) {
           if (!common.isQuiet) std::fprintf(stderr, "headscope: %s\n", note.c_str());
         }

@@ -77,7 +77,7 @@ void updateTrailing(DoubleMatrix& a, int64_t first, const double* v, const doubl
       &job);
 }
 
-Reduced reduce(DoubleMatrix a, const Job& job) {
+Reduced reduce(DoubleMatrix a, const Job& job, const std::function<void(double)>& progress) {
   const int64_t n = a.rows;
   Reduced out{std::vector<double>(static_cast<size_t>(n)), std::vector<double>(static_cast<size_t>(n - 1)),
               std::vector<double>(static_cast<size_t>(n - 1)), DoubleMatrix(n - 1, n)};
@@ -127,6 +127,8 @@ Reduced reduce(DoubleMatrix a, const Job& job) {
     if (i + 1 - start == kPanel) {
       updateTrailing(a, i + 1, out.reflectors.row(start), w.data(), kPanel, job);
       start = i + 1;
+      const double left = 1 - static_cast<double>(start) / static_cast<double>(n);
+      if (progress) progress(1 - left * left * left);
     }
   }
   return out;
@@ -351,9 +353,10 @@ class DivideAndConquer {
 };
 
 /// Rows of `vectors` (eigenvectors of the tridiagonal matrix) through the reflectors: v <- H_0 H_1 ... v, in blocks I - V^T T V.
-void applyReflectors(const Reduced& reduced, DoubleMatrix& vectors, const Job& job) {
+void applyReflectors(const Reduced& reduced, DoubleMatrix& vectors, const Job& job, const std::function<void(double)>& progress) {
   const int64_t n = vectors.cols, count = n - 1;
   for (int64_t last = count; last > 0; last -= std::min(kPanel, last)) {
+    if (progress) progress(1 - static_cast<double>(last) / static_cast<double>(count));
     const int64_t first = std::max<int64_t>(0, last - kPanel), k = last - first;
     const double* v = reduced.reflectors.row(first);
     // H_first .. H_(last - 1) = I - V^T T V, T upper triangular (LAPACK's dlarft, forward).
@@ -397,7 +400,7 @@ std::vector<double> largeSymmetricEigenvalues(DoubleMatrix a, const Job& job) {
   requireFinite(a);
   const int n = asInt(a.rows);
   if (n <= kDirect) return symmetricEigenvalues(std::move(a));
-  Reduced reduced = reduce(std::move(a), job);
+  Reduced reduced = reduce(std::move(a), job, {});
   int info = 0;
   dsterf_(&n, reduced.diagonal.data(), reduced.off.data(), &info);
   if (info != 0) throw Error("a decomposition did not converge (dsterf)");
@@ -405,11 +408,17 @@ std::vector<double> largeSymmetricEigenvalues(DoubleMatrix a, const Job& job) {
   return std::move(reduced.diagonal);
 }
 
-std::vector<double> largeSymmetricEigen(DoubleMatrix a, DoubleMatrix& vectors, const Job& job) {
+std::vector<double> largeSymmetricEigen(DoubleMatrix a, DoubleMatrix& vectors, const Job& job,
+                                        const std::function<void(double)>& progress) {
   const int64_t n = a.rows;
   requireFinite(a);
   if (n <= kDirect) return symmetricEigen(std::move(a), vectors);
-  const Reduced reduced = reduce(std::move(a), job);
+  constexpr double kReducing = 0.65, kDividing = 0.15;  // shares of the time
+  const auto part = [&](double from, double share) -> std::function<void(double)> {
+    if (!progress) return {};
+    return [&progress, from, share](double done) { progress(from + share * done); };
+  };
+  const Reduced reduced = reduce(std::move(a), job, part(0, kReducing));
   DoubleMatrix columns;
   std::vector<double> values = tridiagonalEigen(reduced.diagonal, reduced.off, columns, job);
   vectors = DoubleMatrix(n, n);
@@ -422,7 +431,7 @@ std::vector<double> largeSymmetricEigen(DoubleMatrix a, DoubleMatrix& vectors, c
       },
       &job);
   columns = DoubleMatrix();
-  applyReflectors(reduced, vectors, job);
+  applyReflectors(reduced, vectors, job, part(kReducing + kDividing, 1 - kReducing - kDividing));
   std::reverse(values.begin(), values.end());
   return values;
 }

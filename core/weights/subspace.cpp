@@ -1,5 +1,7 @@
 #include "core/weights/subspace.h"
 
+#include <cblas.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -73,7 +75,34 @@ double SharedSubspace::headError(int64_t head, int64_t rank) const {
   return total > 0 ? std::sqrt(left / total) : 0.0;
 }
 
-SharedSubspace sharedSubspace(const HeadWeights& weights, SubspaceSide side, const Job& job) {
+namespace {
+
+/// energy[head][i] = ||S_h v_i||^2 for the rows v_i of `vectors` [p, d], by products of some heads with some directions.
+void addHeadEnergies(const HeadStack& stack, const Matrix& vectors, std::vector<std::vector<double>>& energy, const Job& job) {
+  constexpr int64_t kRows = 512, kDirections = 512;
+  const int64_t p = vectors.rows(), group = std::max<int64_t>(1, kRows / std::max<int64_t>(1, stack.perHead));
+  const int64_t groups = (stack.heads + group - 1) / group, across = (p + kDirections - 1) / kDirections;
+  parallelFor(
+      groups * across,
+      [&](int64_t t) {
+        const int64_t head = t / across * group, heads = std::min(group, stack.heads - head);
+        const int64_t first = t % across * kDirections, count = std::min(kDirections, p - first);
+        const ConstMatrixView rows = stack.rows.rowsFrom(head * stack.perHead, heads * stack.perHead);
+        Matrix on(rows.rows, count);
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<int>(rows.rows), static_cast<int>(count),
+                    static_cast<int>(rows.cols), 1.0F, rows.data, static_cast<int>(rows.stride), vectors.row(first),
+                    static_cast<int>(vectors.cols()), 0.0F, on.data(), static_cast<int>(count));
+        for (int64_t r = 0; r < rows.rows; ++r) {
+          double* to = energy[static_cast<size_t>(head + r / stack.perHead)].data() + first;
+          for (int64_t i = 0; i < count; ++i) to[i] += static_cast<double>(on(r, i)) * on(r, i);
+        }
+      },
+      &job);
+}
+
+}  // namespace
+
+SharedSubspace sharedSubspace(const HeadWeights& weights, SubspaceSide side, const Job& job, const std::function<void(double)>& progress) {
   const HeadStack stack = headStack(weights, side);
   SharedSubspace out;
   out.layer = weights.layer, out.side = side, out.heads = stack.heads;
@@ -110,27 +139,42 @@ SharedSubspace sharedSubspace(const HeadWeights& weights, SubspaceSide side, con
       for (int64_t c = 0; c < normed.cols(); ++c) turned(c, r) = normed(r, c);
     }
   }
+  constexpr double kGram = 0.1, kEigen = 0.75;  // shares of the time
+  const auto report = [&](double done) {
+    if (progress) progress(done);
+  };
   DoubleMatrix vectors;  // rows are U^T (wide) or V^T
-  const std::vector<double> values = largeSymmetricEigen(gramTiled(isWide ? normed.view() : turned.view(), &job), vectors, job);
+  DoubleMatrix squared = gramTiled(isWide ? normed.view() : turned.view(), &job);
+  turned = {};
+  report(kGram);
+  const std::vector<double> values =
+      largeSymmetricEigen(std::move(squared), vectors, job, [&](double done) { report(kGram + kEigen * done); });
   out.sigma.resize(static_cast<size_t>(p));
   for (int64_t i = 0; i < p; ++i) out.sigma[static_cast<size_t>(i)] = std::sqrt(std::max(0.0, values[static_cast<size_t>(i)]));
   out.storedEnergy.assign(static_cast<size_t>(p), 0.0);
   out.headEnergy.assign(static_cast<size_t>(stack.heads), std::vector<double>(static_cast<size_t>(p), 0.0));
-  parallelFor(
-      stack.heads,
-      [&](int64_t h) {
-        std::vector<double>& energy = out.headEnergy[static_cast<size_t>(h)];
-        if (largest[static_cast<size_t>(h)] <= 0) return;  // rounding is all there would be
-        const ConstMatrixView rows = normed.view().rowsFrom(h * stack.perHead, stack.perHead);
-        const DoubleMatrix on = isWide ? DoubleMatrix() : multiplyTransposed(DoubleMatrix::from(rows), vectors);  // [k, p]
-        for (int64_t r = 0; r < stack.perHead; ++r) {
+  if (isWide) {
+    parallelFor(
+        stack.heads,
+        [&](int64_t h) {
+          std::vector<double>& energy = out.headEnergy[static_cast<size_t>(h)];
           for (int64_t i = 0; i < p; ++i) {
-            const double at = isWide ? vectors(i, h * stack.perHead + r) * out.sigma[static_cast<size_t>(i)] : on(r, i);
-            energy[static_cast<size_t>(i)] += at * at;
+            for (int64_t r = 0; r < stack.perHead; ++r) {
+              const double at = vectors(i, h * stack.perHead + r) * out.sigma[static_cast<size_t>(i)];
+              energy[static_cast<size_t>(i)] += at * at;
+            }
           }
-        }
-      },
-      &job);
+        },
+        &job);
+  } else {
+    const Matrix narrow = vectors.toFloat();
+    vectors = {};
+    addHeadEnergies({normed.view(), stack.heads, stack.perHead}, narrow, out.headEnergy, job);
+  }
+  for (int64_t h = 0; h < stack.heads; ++h) {  // of a zero head rounding is all there would be
+    if (largest[static_cast<size_t>(h)] <= 0)
+      std::fill(out.headEnergy[static_cast<size_t>(h)].begin(), out.headEnergy[static_cast<size_t>(h)].end(), 0.0);
+  }
   for (int64_t h = 0; h < stack.heads; ++h) {
     const double s1 = std::max(0.0, largest[static_cast<size_t>(h)]);
     for (int64_t i = 0; i < p; ++i) {

@@ -14,6 +14,7 @@ namespace headscope::core {
 namespace {
 
 constexpr double kRankTolerance = 1e-6;  // of the largest singular value: below, a direction is rounding
+constexpr int64_t kGroupRows = 512;      // of the stack, in one product: a cancelled job stops after some tens of milliseconds
 
 /// T [r, k] with orthonormal rows of T F: Lambda^(-1/2) E^T of the Gram matrix F F^T.
 Matrix turnOf(ConstMatrixView factor, bool& isFinite) {
@@ -65,23 +66,30 @@ Matrix subspaceOverlaps(const HeadWeights& weights, SubspaceSide side, const Job
       },
       &job);
   Matrix out(n, n);
+  // Some heads at a time: small products pack both sides anew.
+  const int64_t group = std::max<int64_t>(1, kGroupRows / std::max<int64_t>(1, k)), groups = (n + group - 1) / group;
   parallelFor(
-      n,
-      [&](int64_t i) {
-        for (int64_t j = i; j < n; ++j) {
-          job.checkpoint();
-          const Matrix &a = turns[static_cast<size_t>(i)], &b = turns[static_cast<size_t>(j)];
-          float value = std::numeric_limits<float>::quiet_NaN();
-          if (finite[static_cast<size_t>(i)] && finite[static_cast<size_t>(j)]) {
-            const int64_t rank = std::min(a.rows(), b.rows());
-            value = 0;
-            if (rank > 0) {
-              const Matrix cross = product(stack.rows.rowsFrom(i * k, k), stack.rows.rowsFrom(j * k, k), true);  // [k, k]
-              value = static_cast<float>(squaredNorm(product(product(a, cross, false), b, true)) / static_cast<double>(rank));
-              value = std::min(value, 1.0F);
+      groups * groups,
+      [&](int64_t t) {
+        const int64_t i0 = t / groups * group, j0 = t % groups * group;
+        if (j0 < i0) return;
+        const int64_t i1 = std::min(n, i0 + group), j1 = std::min(n, j0 + group);
+        const Matrix cross = product(stack.rows.rowsFrom(i0 * k, (i1 - i0) * k), stack.rows.rowsFrom(j0 * k, (j1 - j0) * k), true);
+        for (int64_t i = i0; i < i1; ++i) {
+          for (int64_t j = std::max(i, j0); j < j1; ++j) {
+            const Matrix &a = turns[static_cast<size_t>(i)], &b = turns[static_cast<size_t>(j)];
+            float value = std::numeric_limits<float>::quiet_NaN();
+            if (finite[static_cast<size_t>(i)] && finite[static_cast<size_t>(j)]) {
+              const int64_t rank = std::min(a.rows(), b.rows());
+              value = 0;
+              if (rank > 0) {
+                const ConstMatrixView own = cross.view().rowsFrom((i - i0) * k, k).colsFrom((j - j0) * k, k);
+                value = static_cast<float>(squaredNorm(product(product(a, own, false), b, true)) / static_cast<double>(rank));
+                value = std::min(value, 1.0F);
+              }
             }
+            out(i, j) = out(j, i) = value;
           }
-          out(i, j) = out(j, i) = value;
         }
       },
       &job);

@@ -5,7 +5,9 @@
 
 namespace headscope::core {
 
-std::vector<double> largeSymmetricEigen(DoubleMatrix a, DoubleMatrix& vectors, const Job&) { return symmetricEigen(std::move(a), vectors); }
+std::vector<double> largeSymmetricEigen(DoubleMatrix a, DoubleMatrix& vectors, const Job&, const std::function<void(double)>&) {
+  return symmetricEigen(std::move(a), vectors);
+}
 std::vector<double> largeSymmetricEigenvalues(DoubleMatrix a, const Job&) { return symmetricEigenvalues(std::move(a)); }
 std::vector<double> largeSingularValues(ConstMatrixView factor, const Job&) { return singularValues(DoubleMatrix::from(factor)); }
 DoubleMatrix largeThinQrR(DoubleMatrix factor, const Job&) { return thinQrR(std::move(factor)); }
