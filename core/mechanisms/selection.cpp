@@ -1,6 +1,7 @@
 #include "core/mechanisms/selection.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <mutex>
 
@@ -14,7 +15,8 @@ namespace headscope::core {
 namespace {
 
 constexpr int64_t kRows = 64;
-constexpr int64_t kNear = 48;  // candidates that are sorted in the end
+constexpr int64_t kNear = 16;       // candidates that are sorted in the end
+constexpr int64_t kDenseShare = 8;  // one pair in so many kept: a product of the whole block costs less than adding one by one
 
 using ArrayMap = Eigen::Map<Eigen::ArrayXf>;
 using ConstArrayMap = Eigen::Map<const Eigen::ArrayXf>;
@@ -58,13 +60,17 @@ Tail tailFrom(const float* values, int64_t count, float threshold) {
   return tail;
 }
 
-/// The same sum in double.
+/// The same sum in double: picked out in float first, which compilers turn into vectors.
 double exactMassFrom(const float* values, int64_t count, float threshold) {
-  constexpr int64_t kLanes = 8;
+  constexpr int64_t kBlock = 64, kLanes = 8;
   double mass[kLanes] = {}, sum = 0;
+  float picked[kBlock];
   int64_t j = 0;
-  for (; j + kLanes <= count; j += kLanes) {
-    for (int64_t l = 0; l < kLanes; ++l) mass[l] += static_cast<double>(values[j + l] >= threshold ? values[j + l] : 0.0f);
+  for (; j + kBlock <= count; j += kBlock) {
+    for (int64_t l = 0; l < kBlock; ++l) picked[l] = values[j + l] >= threshold ? values[j + l] : 0.0f;
+    for (int64_t l = 0; l < kBlock; l += kLanes) {
+      for (int64_t i = 0; i < kLanes; ++i) mass[i] += static_cast<double>(picked[l + i]);
+    }
   }
   for (const double m : mass) sum += m;
   for (; j < count; ++j) sum += static_cast<double>(values[j] >= threshold ? values[j] : 0.0f);
@@ -148,34 +154,63 @@ class SelectionRun : public SoftmaxRun {
     tally.scored += static_cast<double>(rows * width);
     tally.keyRows += static_cast<double>(width);
     int64_t kept = 0;
-    std::vector<std::vector<int32_t>> chosen(static_cast<size_t>(rows));
+    std::vector<RowSelection::Cut> cuts;
     for (int64_t r = 0; r < rows; ++r) {
       const KeyRange seen = visibility_.row(first + r);
-      float* row = scores.row(r);
-      const std::vector<int32_t>& keys = selection.choose(row + (seen.first - low), seen.end - seen.first);
-      kept += static_cast<int64_t>(keys.size());
-      std::fill(row, row + width, 0.0f);  // scores become weights
-      float sum = 0;
-      for (const int32_t j : keys) sum += row[seen.first - low + j] = selection.weights()[static_cast<size_t>(j)];
-      const float share = 1.0f / sum;
-      for (const int32_t j : keys) row[seen.first - low + j] *= share;
-      chosen[static_cast<size_t>(r)] = keys;
+      cuts.push_back(selection.cut(scores.row(r) + (seen.first - low), seen.end - seen.first));
+      kept += cuts.back().kept;
     }
     tally.kept += static_cast<double>(kept);
-    if (kept * 4 >= rows * width) {
-      Work work;
-      product(scores, head().value.rowsFrom(low, width), out.rowsFrom(first, rows), 1.0f, 0.0f, work);
-      tally.added += static_cast<double>(rows * width);
-      return;
-    }
-    tally.added += static_cast<double>(kept);
+    const bool isDense = kept * kDenseShare >= rows * width;
+    tally.added += static_cast<double>(isDense ? rows * width : kept);
     for (int64_t r = 0; r < rows; ++r) {
-      Eigen::Map<Eigen::VectorXf> sum(out.row(first + r), out.cols);
-      sum.setZero();
-      const int64_t shift = visibility_.row(first + r).first - low;
-      for (const int32_t j : chosen[static_cast<size_t>(r)])
-        sum.noalias() += scores(r, shift + j) * Eigen::Map<const Eigen::VectorXf>(head().value.row(low + shift + j), out.cols);
+      const KeyRange seen = visibility_.row(first + r);
+      const int64_t before = seen.first - low, count = seen.end - seen.first;
+      float* row = scores.row(r);
+      if (isDense) {
+        std::fill(row, row + before, 0.0f);
+        std::fill(row + before + count, row + width, 0.0f);
+        weigh(row + before, count, cuts[static_cast<size_t>(r)]);
+      } else {
+        addKept(row + before, count, seen.first, cuts[static_cast<size_t>(r)], out.row(first + r));
+      }
     }
+    if (!isDense) return;
+    Work work;
+    product(scores, head().value.rowsFrom(low, width), out.rowsFrom(first, rows), 1.0f, 0.0f, work);
+  }
+
+  /// Values become weights that sum to 1, zero where the cut leaves them out.
+  void weigh(float* values, int64_t count, const RowSelection::Cut& cut) const {
+    ArrayMap all(values, count);
+    const float largest = all.maxCoeff();
+    for (int64_t j = cut.last + 1; j < count; ++j) {  // ties after the last one
+      if (values[j] == cut.value) values[j] = -std::numeric_limits<float>::infinity();
+    }
+    if (rule_.keys > 0) {
+      for (int64_t j = 0; j < count; ++j) values[j] = values[j] >= cut.value ? values[j] : -std::numeric_limits<float>::infinity();
+      all = (all - largest).exp();
+    } else {
+      for (int64_t j = 0; j < count; ++j) values[j] = values[j] >= cut.value ? values[j] : 0.0f;
+    }
+    all *= 1.0f / all.sum();
+  }
+
+  /// The output of one row whose kept keys are few.
+  void addKept(const float* values, int64_t count, int64_t firstKey, const RowSelection::Cut& cut, float* out) const {
+    Eigen::Map<Eigen::VectorXf> sum(out, head().value.cols);
+    sum.setZero();
+    std::vector<int32_t> keys;
+    keys.reserve(static_cast<size_t>(cut.kept));
+    appendKept(values, count, cut, 0, keys);
+    float largest = -std::numeric_limits<float>::infinity(), total = 0;
+    for (const int32_t j : keys) largest = std::max(largest, values[j]);
+    for (const int32_t j : keys) {
+      const float weight = rule_.keys > 0 ? std::exp(values[j] - largest) : values[j];
+      total += weight;
+      sum.noalias() += weight * Eigen::Map<const Eigen::VectorXf>(head().value.row(firstKey + j), sum.size());
+    }
+    if (total > 0) sum *= 1.0f / total;
   }
 
   Visibility visibility_;
@@ -195,37 +230,34 @@ class SelectionMechanism : public NamedMechanism {
 
 }  // namespace
 
+RowSelection::Cut RowSelection::cut(float* scores, int64_t count) {
+  if (count == 0) return {};
+  if (rule_.keys > 0) return keepLargest(scores, count, rule_.keys);  // by the scores themselves, which exp could make equal
+  ArrayMap all(scores, count);
+  all = (all - all.maxCoeff()).exp();
+  return keepMass(scores, count);
+}
+
 const std::vector<int32_t>& RowSelection::choose(const float* scores, int64_t count) {
-  weights_.resize(static_cast<size_t>(count));
+  copy_.assign(scores, scores + count);
   chosen_.clear();
-  if (count == 0) return chosen_;
-  const ConstArrayMap all(scores, count);
-  ArrayMap weights(weights_.data(), count);
-  if (rule_.keys > 0) {  // chosen by the scores themselves, which exp could make equal
-    weights = all;
-    keepLargest(rule_.keys);
-    weights = (all - all.maxCoeff()).exp();
-  } else {
-    weights = (all - all.maxCoeff()).exp();
-    keepMass();
-  }
+  const Cut found = cut(copy_.data(), count);
+  appendKept(copy_.data(), count, found, 0, chosen_);
   return chosen_;
 }
 
-void RowSelection::keepLargest(int64_t keys) {
-  const int64_t count = static_cast<int64_t>(weights_.size());
-  if (keys >= count) {
-    for (int64_t j = 0; j < count; ++j) chosen_.push_back(static_cast<int32_t>(j));
-    return;
-  }
-  const ConstArrayMap values(weights_.data(), count);
-  float low = values.minCoeff(), high = values.maxCoeff();  // above high: fewer than `keys`; from low on: at least `keys`
+RowSelection::Cut RowSelection::keepLargest(const float* values, int64_t count, int64_t keys) {
+  if (keys >= count) return {-std::numeric_limits<float>::infinity(), count, count};
+  const ConstArrayMap all(values, count);
+  const float largest = all.maxCoeff(), smallest = all.minCoeff();
+  float low = smallest, high = largest;  // above high: fewer than `keys`; from low on: at least `keys`
   int64_t above = 0, from = count;
   bool isSure = false;  // "above high" counts strictly larger ones
+  float middle = largest - hint_, step = 0.05f * hint_;
+  if (!(middle > low && middle < high)) middle = low + 0.5f * (high - low);
   while (from - above > kNear) {
-    const float middle = low + 0.5f * (high - low);
     if (!(middle > low && middle < high)) break;
-    const int64_t reached = tailFrom(weights_.data(), count, middle).count;
+    const int64_t reached = tailFrom(values, count, middle).count;
     comparisons_ += static_cast<double>(count);
     if (reached >= keys) {
       low = middle;
@@ -235,29 +267,37 @@ void RowSelection::keepLargest(int64_t keys) {
       above = reached;
       isSure = true;
     }
+    // Steps away from the row before's cut, each twice the last, until it is passed; then halves
+    const float stepped = reached >= keys ? low + step : high - step;
+    step *= 2;
+    middle = stepped > low && stepped < high && !(isSure && low > smallest) ? stepped : low + 0.5f * (high - low);
   }
-  gather(low, isSure ? high : std::numeric_limits<float>::infinity());
+  gather(values, count, low, isSure ? high : std::numeric_limits<float>::infinity());
   comparisons_ += 2.0 * static_cast<double>(count);
   const int64_t missing = std::min(keys - above, static_cast<int64_t>(near_.size()));  // fewer only where scores are NaN
   std::partial_sort(near_.begin(), near_.begin() + missing, near_.end());
-  keepThrough(missing, high);
+  const Cut found = cutAfter(missing, high, isSure ? above : 0);
+  hint_ = largest - found.value;
+  return found;
 }
 
-void RowSelection::keepMass() {
-  const int64_t count = static_cast<int64_t>(weights_.size());
-  const double total = exactMassFrom(weights_.data(), count, 0.0f);
+RowSelection::Cut RowSelection::keepMass(const float* values, int64_t count) {
+  const double total = exactMassFrom(values, count, 0.0f);
   const double wanted = rule_.mass - 1e-12;
   float low = 0.0f, high = 1.0f;  // mass from high on: too little, or unknown; from low on: enough
   bool isSure = false;
   // Float sums are right to 1e-6 or so: the last steps are left to the exact sum below
   const double margin = 1e-5 * total;
   int64_t fromLow = count, fromHigh = 0;
+  float middle = hint_ > 0 && hint_ < 1 ? hint_ : 0.0625f;
+  const double dense = density_ * static_cast<double>(count);
+  double step = 0;  // of the logarithm
   while (fromLow - fromHigh > kNear) {
-    const float middle = low + 0.5f * (high - low);
     if (!(middle > low && middle < high)) break;
-    const Tail tail = tailFrom(weights_.data(), count, middle);
+    const Tail tail = tailFrom(values, count, middle);
     comparisons_ += 2.0 * static_cast<double>(count);
-    if (tail.mass >= wanted * total + margin) {
+    const bool isEnough = tail.mass >= wanted * total + margin;
+    if (isEnough) {
       low = middle;
       fromLow = tail.count;
     } else if (tail.mass < wanted * total - margin) {
@@ -267,45 +307,69 @@ void RowSelection::keepMass() {
     } else {
       break;
     }
+    // Past where the cut would be if the weights lay as densely as in the row before, then twice as far, until it is passed; then the
+    // geometric middle, by which weights that are exponentials are told apart soonest
+    const double missing = std::abs(tail.mass - wanted * total) / (static_cast<double>(middle) * std::max(1.0, dense));
+    step = step > 0 ? 2 * step : std::clamp(1.3 * missing, 0.02, 3.0);
+    const float stepped =
+        static_cast<float>(isEnough ? static_cast<double>(low) * std::exp(step) : static_cast<double>(high) * std::exp(-step));
+    const bool isBetween = isSure && low > 0;
+    middle = !isBetween && stepped > low && stepped < high ? stepped : std::sqrt(low) * std::sqrt(high);
+    if (!(middle > low && middle < high)) middle = low + 0.5f * (high - low);
   }
-  gather(low, isSure ? high : std::numeric_limits<float>::infinity());
-  comparisons_ += 3.0 * static_cast<double>(count);
+  gather(values, count, low, isSure ? high : std::numeric_limits<float>::infinity());
+  comparisons_ += 2.0 * static_cast<double>(count);
   std::sort(near_.begin(), near_.end());
-  double sum = isSure ? exactMassFrom(weights_.data(), count, high) : 0.0;
+  double sum = isSure ? exactMassFrom(values, count, high) : 0.0;
   int64_t taken = 0;
   while (taken < static_cast<int64_t>(near_.size()) && ((fromHigh == 0 && taken == 0) || sum / total < wanted))
     sum -= static_cast<double>(near_[static_cast<size_t>(taken++)].first);
-  keepThrough(taken, high);
+  const Cut found = cutAfter(taken, high, isSure ? fromHigh : 0);
+  hint_ = found.value;
+  if (isSure && low > 0 && fromLow > fromHigh)
+    density_ = static_cast<double>(fromLow - fromHigh) / std::log(static_cast<double>(high) / static_cast<double>(low)) /
+               static_cast<double>(count);
+  return found;
 }
 
-void RowSelection::gather(float low, float high) {
-  const int64_t count = static_cast<int64_t>(weights_.size());
-  indices_.resize(static_cast<size_t>(count));
-  int64_t found = 0;
-  for (int64_t j = 0; j < count; ++j) {  // without branches, which no one could guess
-    const float w = weights_[static_cast<size_t>(j)];
-    indices_[static_cast<size_t>(found)] = static_cast<int32_t>(j);
-    found += static_cast<int64_t>(w >= low) & static_cast<int64_t>(w < high);
-  }
+void RowSelection::gather(const float* values, int64_t count, float low, float high) {
   near_.clear();
-  for (int64_t i = 0; i < found; ++i) {
-    const int32_t j = indices_[static_cast<size_t>(i)];
-    near_.emplace_back(-weights_[static_cast<size_t>(j)], j);
+  constexpr int64_t kLanes = 16;  // most blocks hold none
+  int64_t j = 0;
+  for (; j + kLanes <= count; j += kLanes) {
+    int32_t found = 0;
+    for (int64_t l = 0; l < kLanes; ++l) found += (values[j + l] >= low ? 1 : 0) & (values[j + l] < high ? 1 : 0);
+    for (int64_t l = 0; l < kLanes && found > 0; ++l) {
+      if (!(values[j + l] >= low && values[j + l] < high)) continue;
+      near_.emplace_back(-values[j + l], static_cast<int32_t>(j + l));
+      --found;
+    }
+  }
+  for (; j < count; ++j) {
+    if (values[j] >= low && values[j] < high) near_.emplace_back(-values[j], static_cast<int32_t>(j));
   }
 }
 
-void RowSelection::keepThrough(int64_t taken, float high) {
-  const float cut = taken > 0 ? -near_[static_cast<size_t>(taken - 1)].first : high;
-  const int64_t last = taken > 0 ? near_[static_cast<size_t>(taken - 1)].second : std::numeric_limits<int64_t>::max();
-  const int64_t count = static_cast<int64_t>(weights_.size());
-  chosen_.resize(static_cast<size_t>(count));
-  int64_t kept = 0;
-  for (int64_t j = 0; j < count; ++j) {
-    const float w = weights_[static_cast<size_t>(j)];
-    chosen_[static_cast<size_t>(kept)] = static_cast<int32_t>(j);
-    kept += static_cast<int64_t>(w > cut) | (static_cast<int64_t>(w == cut) & static_cast<int64_t>(j <= last));
+RowSelection::Cut RowSelection::cutAfter(int64_t taken, float high, int64_t above) const {
+  if (taken == 0) return {high, std::numeric_limits<int64_t>::max(), above};
+  const auto& [value, index] = near_[static_cast<size_t>(taken - 1)];
+  return {-value, index, above + taken};
+}
+
+void appendKept(const float* values, int64_t count, const RowSelection::Cut& cut, int32_t first, std::vector<int32_t>& out) {
+  constexpr int64_t kLanes = 16;
+  const auto isKept = [&](int64_t j) { return values[j] > cut.value || (values[j] == cut.value && j <= cut.last); };
+  int64_t j = 0;
+  for (; j + kLanes <= count; j += kLanes) {
+    int32_t found = 0;
+    for (int64_t l = 0; l < kLanes; ++l) found += values[j + l] >= cut.value ? 1 : 0;
+    for (int64_t l = 0; l < kLanes && found > 0; ++l) {
+      if (isKept(j + l)) out.push_back(first + static_cast<int32_t>(j + l));
+    }
   }
-  chosen_.resize(static_cast<size_t>(kept));
+  for (; j < count; ++j) {
+    if (isKept(j)) out.push_back(first + static_cast<int32_t>(j));
+  }
 }
 
 SelectionMask::SelectionMask(const HeadInput& input, Rule rule)

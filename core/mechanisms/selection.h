@@ -1,8 +1,11 @@
 #pragma once
 // SelectionMask: keys chosen row by row from the exact scores: the k largest, or the smallest set whose mass reaches p. Every
 // visible score is computed to choose, 64 rows at a time, so only reads of V are saved; a tie goes to the earlier key. The
-// chosen set is found by halving the interval of values that holds its last member, which passes over a row a few times
-// without sorting it.
+// chosen set is found by narrowing an interval of values that holds its last member, from where the row before was cut, which passes
+// over a row two to four times without sorting it.
+#include <utility>
+#include <vector>
+
 #include "core/mechanisms/mask.h"
 
 namespace headscope::core {
@@ -13,28 +16,41 @@ struct SelectionRule {
   double mass = 0;   // otherwise: smallest set with at least this share of the softmax's mass
 };
 
-/// Chooses from rows of scores; keeps its buffers between rows.
+/// Chooses from rows of scores; keeps its buffers and where the last row was cut, from which the next one's search starts.
 class RowSelection {
  public:
+  /// Kept are the values above `value`, and those equal to it up to index `last`.
+  struct Cut {
+    float value = 0;
+    int64_t last = 0;
+    int64_t kept = 0;  // how many
+  };
+
   explicit RowSelection(SelectionRule rule) : rule_(rule) {}
-  /// Indices of the kept scores, ascending. weights(): exp(score - largest) of every score of this row afterwards.
+  /// The cut of this row. Where a mass is asked for, the scores are replaced by exp(score - largest).
+  Cut cut(float* scores, int64_t count);
+  /// Indices of the kept scores, ascending.
   const std::vector<int32_t>& choose(const float* scores, int64_t count);
-  const std::vector<float>& weights() const { return weights_; }
   double comparisons() const { return comparisons_; }  // and additions of masses, over all rows so far
 
  private:
-  void keepLargest(int64_t keys);
-  void keepMass();
+  Cut keepLargest(const float* values, int64_t count, int64_t keys);
+  Cut keepMass(const float* values, int64_t count);
   /// near_: what lies in [low, high).
-  void gather(float low, float high);
-  /// chosen_: what is larger than the last taken of near_ (sorted), or equal and not after it; none taken: from high on.
-  void keepThrough(int64_t taken, float high);
+  void gather(const float* values, int64_t count, float low, float high);
+  /// What is larger than the last taken of near_ (sorted), or equal and not after it; none taken: from high on.
+  Cut cutAfter(int64_t taken, float high, int64_t above) const;
   SelectionRule rule_;
-  std::vector<float> weights_;
   std::vector<std::pair<float, int32_t>> near_;  // candidates about the last member: weight, index
-  std::vector<int32_t> chosen_, indices_;
+  std::vector<int32_t> chosen_;
+  std::vector<float> copy_;
+  float hint_ = 0.0f;     // the last row's cut: a weight, or how far under the row's largest score
+  double density_ = 0.1;  // share of the last row's weights in a factor of e about its cut
   double comparisons_ = 0;
 };
+
+/// Indices of values that the cut keeps, ascending, shifted by `first`.
+void appendKept(const float* values, int64_t count, const RowSelection::Cut& cut, int32_t first, std::vector<int32_t>& out);
 
 class SelectionMask : public Mask {
  public:
