@@ -15,8 +15,10 @@ namespace {
 
 constexpr int kNoLibrary = 3;  // exit code of the script
 
-constexpr const char* kScript = R"python(import json, sys, time
+constexpr const char* kScript = R"python(import json, os, sys, time
 threads = int(sys.argv[1])
+for library in ("OPENBLAS", "MKL", "OMP"):  # NumPy's products read it when they are loaded
+    os.environ[library + "_NUM_THREADS"] = str(threads)
 try:
     import torch
     torch.set_num_threads(threads)

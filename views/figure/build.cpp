@@ -134,6 +134,7 @@ void addTag(Figure& figure, const Rect& target, const Rect& bounds, const std::s
 
 Figure emptyFigure(Size size, const std::string& what, const std::string& action, const Theme& theme) {
   Figure figure;
+  if (size.height <= 0) size.height = 6 * theme.textSize;  // on paper a figure is as high as what it shows
   figure.size = size;
   figure.background = theme.canvas;
   const Point middle{size.width / 2, size.height / 2};

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <random>
@@ -59,6 +60,18 @@ TEST(SubspaceOverlap, isTheSameForAnyBasisAndCountsTheSmallerRank) {
   EXPECT_NEAR(found(0, 2), 1, 1e-4);
   EXPECT_LT(found(0, 3), 0.6);
   EXPECT_NEAR(found(3, 3), 1, 1e-5);
+}
+
+TEST(SubspaceOverlap, manyHeadsAsTwoByTwo) {
+  const HeadWeights w = randomWeights(9, 70, 200);  // more rows than one product takes
+  const Matrix all = subspaceOverlaps(w, SubspaceSide::Output, Job());
+  for (const auto& [i, j] : {std::pair<int64_t, int64_t>{0, 8}, {3, 7}, {6, 8}, {1, 2}}) {
+    HeadWeights two = randomWeights(2, 70, 200);
+    std::copy_n(w.output.row(i * 70), 70 * 200, two.output.row(0));
+    std::copy_n(w.output.row(j * 70), 70 * 200, two.output.row(70));
+    EXPECT_NEAR(all(i, j), subspaceOverlaps(two, SubspaceSide::Output, Job())(0, 1), 1e-5);
+    EXPECT_EQ(all(i, j), all(j, i));
+  }
 }
 
 TEST(SubspaceOverlap, brokenAndZeroHeads) {

@@ -81,6 +81,31 @@ TEST(Subspace, errorsAgainstDenseTruncation) {
   }
 }
 
+TEST(Subspace, energiesOfMoreHeadsAndDirectionsThanOneProductTakes) {
+  const int64_t heads = 9, k = 70, d = 530;
+  const HeadWeights w = plantedWeights(heads, k, d);
+  double last = 0;
+  const SharedSubspace s = sharedSubspace(w, SubspaceSide::Output, Job(), [&](double done) {
+    EXPECT_GE(done, last);
+    EXPECT_LE(last = done, 1.0);
+  });
+  EXPECT_GT(last, 0.5);
+  ASSERT_EQ(s.fullRank(), d);
+  double all = 0;
+  for (int64_t h = 0; h < heads; ++h) {
+    double sum = 0;
+    for (const double e : s.headEnergy[size_t(h)]) sum += e;
+    const double norm = frobeniusNorm(w.outputOf(h)), s1 = norm > 0 ? singularValues(DoubleMatrix::from(w.outputOf(h)))[0] : 1;
+    EXPECT_NEAR(sum, norm * norm / s1 / s1, 1e-5 * sum) << h;
+    all += sum;
+  }
+  for (const int64_t i : {0, 300, 512, 529}) {  // the same, direction by direction
+    double sum = 0;
+    for (int64_t h = 0; h < heads; ++h) sum += s.headEnergy[size_t(h)][size_t(i)];
+    EXPECT_NEAR(sum, s.sigma[size_t(i)] * s.sigma[size_t(i)], 1e-6 * all) << i;
+  }
+}
+
 TEST(Subspace, breakEvenOfPublishedSizes) {
   SharedSubspace s;
   s.stackRows = 128 * 128, s.width = 7168;
