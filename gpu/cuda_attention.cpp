@@ -1,10 +1,11 @@
 // CudaBackend's attention: the tiled kernel in float32; blocks of rows with products by cuBLAS over the keys that any row of the block
 // may see, weights and statistics in place, under lower precisions and for maps, sums and counts.
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "gpu/arithmetic/map_cells.h"
-#include "gpu/cuda_backend.h"
+#include "gpu/cuda_products.h"
 #include "gpu/kernels/tile_attention.h"
 
 namespace headscope::gpu {
@@ -14,8 +15,29 @@ namespace {
 constexpr int64_t kScoreBytes = int64_t{512} << 20;
 constexpr int64_t kBlockRows = 256;
 constexpr int64_t kTileRows = 1024;
+/// Of tensor cores: batched products through pointers read 16 bytes at a time and do not look whether they may.
+constexpr int64_t kAlignedBytes = 16;
 /// Operations queued before the host looks whether the job was cancelled: some hundredths of a second.
 constexpr double kOperationsAhead = 4e11;
+
+/// bf16 numbers from one head to the next.
+int64_t bf16Pitch(int64_t width) {
+  const int64_t most = kAlignedBytes / static_cast<int64_t>(sizeof(uint16_t));
+  return (width + most - 1) / most * most;
+}
+
+/// Numbers from one row of scores to the next where heads follow one another.
+int64_t floatPitch(int64_t keys) {
+  const int64_t most = kAlignedBytes / static_cast<int64_t>(sizeof(float));
+  return (keys + most - 1) / most * most;
+}
+
+/// Whether tensor cores can read matrices of float32 that begin at these places and have this row stride.
+template <typename Pointers>
+bool isAligned(const Pointers& places, int64_t stride) {
+  const auto isPlaced = [](const float* p) { return reinterpret_cast<uintptr_t>(p) % kAlignedBytes == 0; };
+  return stride * static_cast<int64_t>(sizeof(float)) % kAlignedBytes == 0 && std::all_of(places.begin(), places.end(), isPlaced);
+}
 
 }  // namespace
 
@@ -26,22 +48,23 @@ void CudaBackend::scores(const core::AttentionInput& input, int64_t firstHead, c
   const float* keys = deviceData(input.key) + block.firstKey * input.key.stride + firstGroup * width;
   const float* queries = deviceData(input.query) + block.firstRow * input.query.stride + firstHead * width;
   std::vector<float*> to;
-  for (int64_t h = 0; h < block.heads; ++h) to.push_back(block.scores + h * block.rows * block.keys);
+  for (int64_t h = 0; h < block.heads; ++h) to.push_back(block.scores + h * block.rows * block.pitch);
   const DeviceArray<float*> out(std::span<float* const>(to), *pipe_);
   const float one = 1.0f, zero = 0.0f;
   if (precision_ == core::Precision::Bf16) {
-    const DeviceArray<uint16_t> k(block.keys * groups * width, stream()), q(block.rows * block.heads * width, stream());
-    toBf16({const_cast<float*>(keys), block.keys, groups * width, input.key.stride}, k.data(), stream());
-    toBf16({const_cast<float*>(queries), block.rows, block.heads * width, input.query.stride}, q.data(), stream());
+    const int64_t pitch = bf16Pitch(width);
+    const DeviceArray<uint16_t> k(block.keys * groups * pitch, stream()), q(block.rows * block.heads * pitch, stream());
+    toBf16({const_cast<float*>(keys), block.keys, groups * width, input.key.stride}, groups, pitch, k.data(), stream());
+    toBf16({const_cast<float*>(queries), block.rows, block.heads * width, input.query.stride}, block.heads, pitch, q.data(), stream());
     std::vector<const void*> a, b;
     for (int64_t h = 0; h < block.heads; ++h) {
-      a.push_back(k.data() + (rule.kvHeadOf(firstHead + h) - firstGroup) * width);
-      b.push_back(q.data() + h * width);
+      a.push_back(k.data() + (rule.kvHeadOf(firstHead + h) - firstGroup) * pitch);
+      b.push_back(q.data() + h * pitch);
     }
     const DeviceArray<const void*> left(std::span<const void*const>(a), *pipe_), right(std::span<const void*const>(b), *pipe_);
-    check(cublasGemmBatchedEx_64(blas(), CUBLAS_OP_T, CUBLAS_OP_N, block.keys, block.rows, width, &one, left.data(), CUDA_R_16BF,
-                                 groups * width, right.data(), CUDA_R_16BF, block.heads * width, &zero,
-                                 reinterpret_cast<void* const*>(out.data()), CUDA_R_32F, block.keys, block.heads, CUBLAS_COMPUTE_32F,
+    check(cublasGemmBatchedEx_64(blas(), CUBLAS_OP_T, CUBLAS_OP_N, block.keys, block.rows, pitch, &one, left.data(), CUDA_R_16BF,
+                                 groups * pitch, right.data(), CUDA_R_16BF, block.heads * pitch, &zero,
+                                 reinterpret_cast<void* const*>(out.data()), CUDA_R_32F, block.pitch, block.heads, CUBLAS_COMPUTE_32F,
                                  CUBLAS_GEMM_DEFAULT),
           "attention scores in bf16");
     return;
@@ -52,8 +75,11 @@ void CudaBackend::scores(const core::AttentionInput& input, int64_t firstHead, c
     b.push_back(queries + h * width);
   }
   const DeviceArray<const float*> left(std::span<const float*const>(a), *pipe_), right(std::span<const float*const>(b), *pipe_);
+  std::optional<FloatProducts> isFloat;
+  const bool areAligned = isAligned(a, input.key.stride) && isAligned(b, input.query.stride) && isAligned(to, block.pitch);
+  if (precision_ == core::Precision::Tf32 && !areAligned) isFloat.emplace(*this);
   check(cublasSgemmBatched_64(blas(), CUBLAS_OP_T, CUBLAS_OP_N, block.keys, block.rows, width, &one, left.data(), input.key.stride,
-                              right.data(), input.query.stride, &zero, out.data(), block.keys, block.heads),
+                              right.data(), input.query.stride, &zero, out.data(), block.pitch, block.heads),
         "attention scores");
 }
 
@@ -65,31 +91,36 @@ void CudaBackend::weightedValues(const core::AttentionInput& input, const ScoreB
   for (int64_t h = 0; h < rule.heads; ++h) to.push_back(deviceData(out) + block.firstRow * out.stride + h * width);
   const DeviceArray<float*> target(std::span<float* const>(to), *pipe_);
   const float one = 1.0f, zero = 0.0f;
-  if (precision_ == core::Precision::Bf16) {
-    const DeviceArray<uint16_t> v(block.keys * rule.kvHeads * width, stream()), w(rule.heads * block.rows * block.keys, stream());
-    toBf16({const_cast<float*>(values), block.keys, rule.kvHeads * width, input.value.stride}, v.data(), stream());
-    toBf16({block.scores, rule.heads * block.rows, block.keys, block.keys}, w.data(), stream());
+  const bool isOutAligned = isAligned(to, out.stride);
+  if (precision_ == core::Precision::Bf16 && isOutAligned) {
+    const int64_t pitch = bf16Pitch(width), keys = bf16Pitch(block.keys);
+    const DeviceArray<uint16_t> v(block.keys * rule.kvHeads * pitch, stream()), w(rule.heads * block.rows * keys, stream());
+    toBf16({const_cast<float*>(values), block.keys, rule.kvHeads * width, input.value.stride}, rule.kvHeads, pitch, v.data(), stream());
+    toBf16({block.scores, rule.heads * block.rows, block.keys, block.pitch}, 1, keys, w.data(), stream());
     std::vector<const void*> a, b;
     for (int64_t h = 0; h < rule.heads; ++h) {
-      a.push_back(v.data() + rule.kvHeadOf(h) * width);
-      b.push_back(w.data() + h * block.rows * block.keys);
+      a.push_back(v.data() + rule.kvHeadOf(h) * pitch);
+      b.push_back(w.data() + h * block.rows * keys);
     }
     const DeviceArray<const void*> left(std::span<const void*const>(a), *pipe_), right(std::span<const void*const>(b), *pipe_);
-    check(cublasGemmBatchedEx_64(blas(), CUBLAS_OP_N, CUBLAS_OP_N, width, block.rows, block.keys, &one, left.data(), CUDA_R_16BF,
-                                 rule.kvHeads * width, right.data(), CUDA_R_16BF, block.keys, &zero,
-                                 reinterpret_cast<void* const*>(target.data()), CUDA_R_32F, out.stride, rule.heads, CUBLAS_COMPUTE_32F,
-                                 CUBLAS_GEMM_DEFAULT),
-          "attention output in bf16");
+    check(
+        cublasGemmBatchedEx_64(blas(), CUBLAS_OP_N, CUBLAS_OP_N, width, block.rows, block.keys, &one, left.data(), CUDA_R_16BF,
+                               rule.kvHeads * pitch, right.data(), CUDA_R_16BF, keys, &zero, reinterpret_cast<void* const*>(target.data()),
+                               CUDA_R_32F, out.stride, rule.heads, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+        "attention output in bf16");
     return;
   }
   std::vector<const float*> a, b;
   for (int64_t h = 0; h < rule.heads; ++h) {
     a.push_back(values + rule.kvHeadOf(h) * width);
-    b.push_back(block.scores + h * block.rows * block.keys);
+    b.push_back(block.scores + h * block.rows * block.pitch);
   }
   const DeviceArray<const float*> left(std::span<const float*const>(a), *pipe_), right(std::span<const float*const>(b), *pipe_);
+  std::optional<FloatProducts> isFloat;
+  const bool areAligned = isAligned(a, input.value.stride) && isAligned(b, block.pitch) && isOutAligned;
+  if (precision_ != core::Precision::Float32 && !areAligned) isFloat.emplace(*this);
   check(cublasSgemmBatched_64(blas(), CUBLAS_OP_N, CUBLAS_OP_N, width, block.rows, block.keys, &one, left.data(), input.value.stride,
-                              right.data(), block.keys, &zero, target.data(), out.stride, rule.heads),
+                              right.data(), block.pitch, &zero, target.data(), out.stride, rule.heads),
         "attention output");
 }
 
@@ -100,6 +131,7 @@ ScoreBlock CudaBackend::blockOf(const core::AttentionInput& input, int64_t heads
   block.heads = heads, block.firstRow = firstRow, block.rows = rows;
   block.firstKey = rule.firstKey(firstRow);
   block.keys = rule.endKey(firstRow + rows - 1, input.count()) - block.firstKey;
+  block.pitch = heads == 1 ? block.keys : floatPitch(block.keys);
   block.count = input.count();
   block.scale = static_cast<float>(rule.scale), block.softcap = static_cast<float>(rule.softcap);
   block.window = rule.window, block.isCausal = rule.isCausal;
@@ -110,9 +142,10 @@ void CudaBackend::forEachBlock(const core::AttentionInput& input, int64_t heads,
                                const std::function<void(ScoreBlock&)>& work) {
   const core::AttentionRule& rule = input.rule;
   const int64_t count = input.count();
-  const int64_t widest = rule.window > 0 ? std::min(count, 2 * rule.window + kBlockRows) : count;
-  const int64_t step = std::clamp<int64_t>(kScoreBytes / std::max<int64_t>(1, heads * widest * 4), 1, kBlockRows);
-  const DeviceArray<float> buffer(heads * step * widest, stream());
+  const int64_t most = heads == 1 && rule.window == 0 ? kTileRows : kBlockRows;
+  const int64_t widest = rule.window > 0 ? std::min(count, 2 * rule.window + most) : count;
+  const int64_t step = std::clamp<int64_t>(kScoreBytes / std::max<int64_t>(1, heads * widest * 4), 1, most);
+  const DeviceArray<float> buffer(heads * step * floatPitch(widest), stream());
   for (int64_t first = firstRow; first < firstRow + rows; first += step) {
     job.checkpoint();
     ScoreBlock block = blockOf(input, heads, first, std::min(step, firstRow + rows - first), buffer.data());
@@ -196,7 +229,7 @@ core::Matrix CudaBackend::mapTile(const core::AttentionInput& input, const core:
     ScoreBlock block = blockOf(input, 1, first, std::min(step, endRow - first), buffer.data());
     const KeyRange seen = tileKeys(firstKey, endKey, block.firstKey, block.firstKey + block.keys, request.level);
     if (seen.begin == seen.end) continue;  // all masked
-    block.firstKey = seen.begin, block.keys = seen.end - seen.begin;
+    block.firstKey = seen.begin, block.keys = block.pitch = seen.end - seen.begin;
     scores(input, head, block);
     weightsFromStatistics(block, deviceData(rows.logSumExp) + head * count, stream());
     poolWeights(block, grid, stream());

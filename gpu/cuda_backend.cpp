@@ -14,7 +14,8 @@
 namespace headscope::gpu {
 namespace {
 
-constexpr size_t kPipeBytes = size_t{8} << 20;
+constexpr size_t kWorkspaceBytes = size_t{32} << 20;  // what cuBLAS asks for on cards of capability 9.0
+constexpr size_t kPipeBytes = size_t{16} << 20;
 
 /// What the driver says of itself, or the CUDA version it is for.
 std::string driverVersion(int version) {
@@ -73,6 +74,12 @@ CudaBackend::CudaBackend() {
   uint64_t keepAll = UINT64_MAX;
   check(cudaDeviceGetDefaultMemPool(&pool, 0), "finding the memory pool");
   check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keepAll), "setting up the memory pool");
+  try {
+    workspace_ = DeviceArray<std::byte>(kWorkspaceBytes, stream());
+    check(cublasSetWorkspace(blas, workspace_.data(), kWorkspaceBytes), "starting cuBLAS");
+  } catch (const core::DeviceFault& fault) {
+    if (fault.isLost()) throw;  // short memory: cuBLAS sees to itself
+  }
   size_t freeBytes = 0, totalBytes = 0;
   check(cudaMemGetInfo(&freeBytes, &totalBytes), "reading free memory");
   weights_ = std::make_unique<WeightCache>(stream_, freeBytes / 10 * 7);
@@ -113,6 +120,7 @@ CudaBackend::Lock CudaBackend::begin(const core::Job& job) {
   job.checkpoint();
   Lock lock(mutex_);
   check(cudaSetDevice(0), "selecting the device");  // a setting of the calling thread
+  if (ownerOfStrip_.expired()) stripOnCard_.reset();
   return lock;
 }
 
@@ -125,13 +133,21 @@ core::Tensor CudaBackend::allocate(int64_t rows, int64_t cols) {
   } catch (const core::DeviceFault& fault) {
     if (fault.isLost()) throw;
   }
-  weights_->dropAll();  // they come again when they are used
+  dropCopies();  // they come again when they are used
   return take();
+}
+
+bool CudaBackend::dropCopies() {
+  const Lock lock(mutex_);
+  const bool hasStrip = stripOnCard_ != nullptr;
+  stripOnCard_.reset();
+  return weights_->dropAll() || hasStrip;
 }
 
 void CudaBackend::write(core::ConstMatrixView from, const core::Tensor& to) {
   if (from.rows == 0 || from.cols == 0) return;
   const Lock lock(mutex_);
+  if (to.stride == to.cols) return sendAll({&from, 1}, deviceData(to));
   check(cudaMemcpy2DAsync(deviceData(to), static_cast<size_t>(to.stride) * 4, from.data, static_cast<size_t>(from.stride) * 4,
                           static_cast<size_t>(from.cols) * 4, static_cast<size_t>(from.rows), cudaMemcpyHostToDevice, stream()),
         "copying to the device");
@@ -141,6 +157,11 @@ void CudaBackend::write(core::ConstMatrixView from, const core::Tensor& to) {
 void CudaBackend::read(const core::Tensor& from, core::MatrixView to) {
   if (from.rows == 0 || from.cols == 0) return;
   const Lock lock(mutex_);
+  if (from.stride == from.cols && to.stride == to.cols) {
+    check(cudaMemcpyAsync(to.data, deviceData(from), static_cast<size_t>(from.size()) * 4, cudaMemcpyDeviceToHost, stream()),
+          "copying from the device");
+    return synchronise("copying from the device");
+  }
   check(cudaMemcpy2DAsync(to.data, static_cast<size_t>(to.stride) * 4, deviceData(from), static_cast<size_t>(from.stride) * 4,
                           static_cast<size_t>(from.cols) * 4, static_cast<size_t>(from.rows), cudaMemcpyDeviceToHost, stream()),
         "copying from the device");

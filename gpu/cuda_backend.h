@@ -42,6 +42,7 @@ class CudaBackend : public core::Backend {
   void keepWeights(std::shared_ptr<const void> owner) override;
   bool fetchesWeights() const override { return true; }
   void expectWeights(std::span<const core::WeightView> weights) override;
+  bool dropCopies() override;
 
   void embed(const core::WeightView& table, std::span<const int32_t> ids, float scale, core::Into into, const core::Tensor& out,
              core::Job& job) override;
@@ -120,11 +121,14 @@ class CudaBackend : public core::Backend {
 
   // Weights (cuda_weights.cpp, cuda_pair_sums.cpp)
   class FloatProducts;  // products in float32 while it lives, whatever the precision is
-  void sendRows(core::ConstMatrixView from, float* device);
+  /// The matrices' rows packed, one after another.
+  void sendAll(std::span<const core::ConstMatrixView> from, float* device);
   /// The rows in double, [rows, cols] packed.
   DeviceArray<double> widened(core::ConstMatrixView rows);
   /// out [p, q] = beta out + a b^T, a [p, m], b [q, m] packed.
   void multiplyDouble(const double* a, int64_t p, const double* b, int64_t q, int64_t m, double beta, double* out);
+  struct CardStrip;
+  std::shared_ptr<const CardStrip> onCard(const core::PairStrip& strip);
   void orthogonaliseAll(std::vector<SvdTask> tasks);
   struct FactorGrams;
   FactorGrams gramsOf(std::span<const core::FactorRows> factors, const core::Job& job);
@@ -149,6 +153,9 @@ class CudaBackend : public core::Backend {
   std::unique_ptr<cusolverDnContext, EndSolver> solver_;  // made when first needed
   std::unique_ptr<PinnedPipe> pipe_;
   std::unique_ptr<WeightCache> weights_;
+  std::shared_ptr<const CardStrip> stripOnCard_;  // of the last pair sums, while its owner lives
+  std::weak_ptr<const void> ownerOfStrip_;
+  DeviceArray<std::byte> workspace_;  // cuBLAS's own, so that no product has to take memory
 };
 
 }  // namespace headscope::gpu

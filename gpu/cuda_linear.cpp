@@ -93,7 +93,7 @@ void CudaBackend::productBf16(const DeviceMatrix& x, const core::WeightView& vie
   const bool isPlain = view.dtype == core::DType::BF16 && isWholeRange(view);
   const int64_t step = isPlain ? 0 : std::min(tileRows(view.inputs()), view.outputs());
   const DeviceArray<uint16_t> rounded(x.rows * x.cols, stream()), decoded(step * view.inputs(), stream());
-  toBf16(x, rounded.data(), stream());
+  toBf16(x, 1, x.cols, rounded.data(), stream());
   const auto multiplyRounded = [&](cublasOperation_t turn, const uint16_t* w, int64_t stride, int64_t outputs, float* to) {
     check(cublasGemmEx_64(blas(), turn, CUBLAS_OP_N, outputs, x.rows, x.cols, &one, w, CUDA_R_16BF, stride, rounded.data(), CUDA_R_16BF,
                           x.cols, &beta, to, CUDA_R_32F, out.stride, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),

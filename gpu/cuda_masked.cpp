@@ -26,7 +26,7 @@ core::MaskedRows CudaBackend::maskedAttention(const core::MaskedHead& head, cons
   if (k > kWidestHead || v > kWidestHead) throw core::Error("a head wider than 256 under a mask is the CPU's");  // callers ask first
   const DeviceArray<float> query(rows * k, stream()), key(head.key.rows * k, stream()), value(head.value.rows * v, stream()),
       target(rows * v, stream()), sums(rows, stream());
-  sendRows(head.query, query.data()), sendRows(head.key, key.data()), sendRows(head.value, value.data());
+  sendAll({&head.query, 1}, query.data()), sendAll({&head.key, 1}, key.data()), sendAll({&head.value, 1}, value.data());
   const TileHead tiles{query.data(),
                        key.data(),
                        value.data(),

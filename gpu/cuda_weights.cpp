@@ -38,18 +38,21 @@ std::vector<double> descending(const double* values, int64_t n, int64_t count) {
 
 }  // namespace
 
-void CudaBackend::sendRows(core::ConstMatrixView from, float* device) {
-  if (from.stride == from.cols || from.rows == 1) {
-    return pipe_->send(device, from.data, static_cast<size_t>(from.rows * from.cols) * sizeof(float));
+void CudaBackend::sendAll(std::span<const core::ConstMatrixView> from, float* device) {
+  std::vector<HostPiece> pieces;
+  for (const core::ConstMatrixView& m : from) {
+    const bool isWhole = m.stride == m.cols || m.rows == 1;
+    const int64_t rows = isWhole ? std::min<int64_t>(1, m.rows) : m.rows, numbers = isWhole ? m.rows * m.cols : m.cols;
+    for (int64_t r = 0; r < rows; ++r) pieces.push_back({m.row(r), static_cast<size_t>(numbers) * sizeof(float)});
   }
-  for (int64_t r = 0; r < from.rows; ++r) pipe_->send(device + r * from.cols, from.row(r), static_cast<size_t>(from.cols) * sizeof(float));
+  pipe_->send(device, pieces);
 }
 
 DeviceArray<double> CudaBackend::widened(core::ConstMatrixView rows) {
   const int64_t size = rows.rows * rows.cols;
   const DeviceArray<float> narrow(size, stream());
   DeviceArray<double> wide(size, stream());
-  sendRows(rows, narrow.data());
+  sendAll({&rows, 1}, narrow.data());
   widen(narrow.data(), size, wide.data(), stream());
   return wide;
 }
@@ -90,7 +93,9 @@ CudaBackend::FactorGrams CudaBackend::gramsOf(std::span<const core::FactorRows> 
       const int64_t n = std::min(most, count - at);
       const DeviceArray<float> narrow(n * k * m, stream());
       DeviceArray<double> wide(n * k * m, stream());
-      for (int64_t i = 0; i < n; ++i) sendRows(factors[members[static_cast<size_t>(at + i)]].rows, narrow.data() + i * k * m);
+      std::vector<core::ConstMatrixView> rows;
+      for (int64_t i = 0; i < n; ++i) rows.push_back(factors[members[static_cast<size_t>(at + i)]].rows);
+      sendAll(rows, narrow.data());
       widen(narrow.data(), n * k * m, wide.data(), stream());
       if (through != nullptr) {
         DeviceArray<double> seen(n * k * m, stream());

@@ -137,6 +137,8 @@ class Backend {
   virtual bool fetchesWeights() const { return false; }
   /// Weights that come soon, in this order: a device may fetch them while it computes.
   virtual void expectWeights(std::span<const WeightView> weights) { (void)weights; }
+  /// Gives back memory that holds copies of the host's numbers, which come again when they are used; true where there was any.
+  virtual bool dropCopies() { return false; }
 
   // Layers. x [N, in], out [N, out]; out may be x where an operation says "in place"
   /// out[n] = scale * table row ids[n]; ids are checked by the caller.

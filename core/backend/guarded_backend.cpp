@@ -75,11 +75,13 @@ template <class Work>
 auto GuardedBackend::run(std::optional<Op> op, std::initializer_list<const Tensor*> tensors, Work work) {
   bool isHere = isLost_ || (op && withdrawn_[static_cast<size_t>(*op)]);
   for (const Tensor* t : tensors) isHere = isHere || (t->storage != nullptr && isOnHost(*t));
-  if (!isHere) {
+  for (bool isAgain = false; !isHere; isAgain = true) {
     try {
       return work(*device_, false);
     } catch (const DeviceFault& fault) {
+      if (!fault.isLost() && !isAgain && device_->dropCopies()) continue;  // copies held the memory that was short
       report(fault, op ? std::string(nameOf(*op)) : "copying");
+      isHere = true;
     }
   }
   for (const Tensor* t : tensors) moveToHost(*t);

@@ -1,8 +1,9 @@
 #pragma once
 // GuardedBackend: a device's backend that can't be the end of a job. Every operation goes to the device; where its memory is
-// short, or where the operation failed its self-test, the operands are fetched and the host computes it (they stay on the host
-// from then on). When the device is lost, what lay on it is gone: operations on such tensors throw a lost DeviceFault that says
-// so, everything new is computed on the host, and runForward starts its pass again. reason() tells what happened.
+// short even when copies of weights were given up, or where the operation failed its self-test, the operands are fetched and the host
+// computes it (they stay on the host from then on). When the device is lost, what lay on it is gone: operations on such tensors throw a
+// lost DeviceFault that says so, everything new is computed on the host, and runForward starts its pass again. reason() tells what
+// happened.
 //
 // Relies on this of the device: an operation that throws OutOfMemory has not changed its operands.
 #include <array>

@@ -3,6 +3,7 @@
 // Factors are as in core/weights/factored_matrix.h: W = L^T M R with thin L [k, m], R [k, n]. Everything is borrowed.
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "core/tensor/matrix.h"
@@ -46,6 +47,7 @@ struct ThinRows {
 struct PairStrip {
   int64_t width = 0, stride = 0;
   std::vector<ThinRows> writers, readers;
+  std::shared_ptr<const void> owner{};  // while it lives the numbers stay as they are, and a device may keep its copy; null: unknown
 };
 /// Which sums are wanted: writers [firstWriter, + writers) with readers [firstReader, + readers).
 struct PairGroup {

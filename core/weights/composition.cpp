@@ -41,7 +41,7 @@ struct ReaderRange {
 StripSet loadStrip(const CompositionHeads& heads, ReaderRange range, int64_t first, int64_t width, const std::vector<Order>& orders,
                    const Job& job) {
   const int64_t L = range.end, H = heads.heads();
-  StripSet set{first, {}, {}, {width, width, {}, {}}};
+  StripSet set{first, {}, {}, {width, width, {}, {}, std::make_shared<char>()}};
   for (int64_t l = 0; l < L; ++l) set.layers.push_back(heads.strip(l, first, width, l >= range.first, nullptr, job));
   for (const Order& order : orders) {
     set.permuted.emplace_back();

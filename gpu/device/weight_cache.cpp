@@ -84,9 +84,11 @@ void WeightCache::makeRoom(size_t bytes) {
   while (!entries_.empty() && held_ + bytes > budget_) drop(std::prev(entries_.end()));
 }
 
-void WeightCache::dropAll() {
+bool WeightCache::dropAll() {
+  const bool hasAny = held_ > 0;
   while (!entries_.empty()) drop(entries_.begin());
   cudaStreamSynchronize(compute_->get());
+  return hasAny;
 }
 
 void WeightCache::drop(Entries::iterator entry) {

@@ -32,8 +32,8 @@ class WeightCache {
   const std::byte* get(const std::byte* host, size_t bytes) { return get(host, bytes, owner_); }
   /// Starts the upload of what get() will be asked for, where there is room beside what is in use.
   void expect(const std::byte* host, size_t bytes);
-  /// Gives all memory back.
-  void dropAll();
+  /// Gives all memory back; true where there was any.
+  bool dropAll();
 
  private:
   struct Entry {

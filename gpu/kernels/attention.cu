@@ -4,6 +4,7 @@
 #include "gpu/arithmetic/map_cells.h"
 #include "gpu/arithmetic/online_softmax.h"
 #include "gpu/device/check.h"
+#include "gpu/kernels/for_each.cuh"
 #include "gpu/kernels/kernels.h"
 #include "gpu/kernels/launch.h"
 #include "gpu/kernels/reduce.cuh"
@@ -27,7 +28,7 @@ __device__ SoftmaxRow blockMerged(SoftmaxRow mine) {
 __global__ void softmaxKernel(ScoreBlock b, float* max, float* logSumExp, float* entropy, float* distance) {
   for (int64_t index = blockIdx.x; index < b.heads * b.rows; index += gridDim.x) {
     const int64_t head = index / b.rows, r = index % b.rows, query = b.firstRow + r;
-    float* scores = b.scores + index * b.keys;
+    float* scores = b.scores + index * b.pitch;
     const KeySpan span = visibleKeys(query, b.count, b.isCausal, b.window);
     const int64_t begin = span.begin - b.firstKey, end = span.end - b.firstKey;
     SoftmaxRow mine;
@@ -48,18 +49,10 @@ __global__ void softmaxKernel(ScoreBlock b, float* max, float* logSumExp, float*
   }
 }
 
-__global__ void weightsKernel(ScoreBlock b, const float* logSumExp) {
-  const int64_t total = b.heads * b.rows * b.keys;
-  for (int64_t e = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; e < total; e += int64_t{gridDim.x} * blockDim.x) {
-    const int64_t key = b.firstKey + e % b.keys, query = b.firstRow + (e / b.keys) % b.rows, head = e / (b.keys * b.rows);
-    b.scores[e] = isVisible(query, key, b.isCausal, b.window) ? expf(finished(b, b.scores[e]) - logSumExp[head * b.count + query]) : 0.0f;
-  }
-}
-
 __global__ void columnMassKernel(ScoreBlock b, float* mass) {
   for (int64_t j = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; j < b.keys; j += int64_t{gridDim.x} * blockDim.x) {
     float sum = 0.0f;
-    for (int64_t r = 0; r < b.rows; ++r) sum += b.scores[r * b.keys + j];
+    for (int64_t r = 0; r < b.rows; ++r) sum += b.scores[r * b.pitch + j];
     mass[b.firstKey + j] += sum;
   }
 }
@@ -75,10 +68,10 @@ __global__ void poolKernel(ScoreBlock b, CellGrid grid) {
   const int64_t group = isWide ? blockIdx.x : blockIdx.x * int64_t{blockDim.x >> 5} + (threadIdx.x >> 5);
   for (int64_t cell = group; cell < rows * cols; cell += groups) {
     const int64_t top = (cell / cols) * side, left = (cell % cols) * side;
-    const int64_t height = min(side, b.rows - top), width = min(side, b.keys - left);
+    const auto height = static_cast<unsigned>(min(side, b.rows - top)), width = static_cast<unsigned>(min(side, b.keys - left));
     float pooled = 0.0f;
-    for (int64_t e = lane; e < height * width; e += lanes) {
-      const float weight = b.scores[(top + e / width) * b.keys + left + e % width];
+    for (unsigned e = lane; e < height * width; e += lanes) {  // a block of scores has less than 2^31
+      const float weight = b.scores[(top + e / width) * b.pitch + left + e % width];
       pooled = grid.isMean ? pooled + weight : Max{}(weight, pooled);
     }
     if (isWide) {
@@ -132,8 +125,11 @@ void softmaxRows(const ScoreBlock& b, float* max, float* logSumExp, float* entro
 }
 
 void weightsFromStatistics(const ScoreBlock& b, const float* logSumExp, cudaStream_t stream) {
-  weightsKernel<<<gridFor(b.heads * b.rows * b.keys), kBlock, 0, stream>>>(b, logSumExp);
-  checkLaunch("attention weights");
+  forEach(b.heads * b.rows, b.keys, stream, "attention weights", [=] __device__(int64_t index, int64_t j) {
+    const int64_t head = static_cast<unsigned>(index) / static_cast<unsigned>(b.rows), query = b.firstRow + index - head * b.rows;
+    float& score = b.scores[index * b.pitch + j];
+    score = isVisible(query, b.firstKey + j, b.isCausal, b.window) ? expf(finished(b, score) - logSumExp[head * b.count + query]) : 0.0f;
+  });
 }
 
 void addColumnMass(const ScoreBlock& b, float* mass, cudaStream_t stream) {

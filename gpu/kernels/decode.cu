@@ -1,8 +1,7 @@
 // Stored weights to float32 rows.
 #include "gpu/arithmetic/decode.h"
-#include "gpu/device/check.h"
+#include "gpu/kernels/for_each.cuh"
 #include "gpu/kernels/kernels.h"
-#include "gpu/kernels/launch.h"
 
 namespace headscope::gpu {
 namespace {
@@ -20,50 +19,45 @@ __device__ float storedAt(const void* stored, int64_t index) {
 __device__ void put(float* to, float value) { *to = value; }
 __device__ void put(uint16_t* to, float value) { *to = encodeBf16(value); }
 
+/// Rows [first, first + count) of the view; places inside a stored tensor's sides fit in 32 bits, and so do its blocks.
 template <core::DType kType, typename Target>
-__global__ void decodeRowsKernel(DeviceWeights w, int64_t first, int64_t count, Target* target) {
-  const int64_t total = count * w.inCount;
-  for (int64_t e = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; e < total; e += int64_t{gridDim.x} * blockDim.x) {
-    const int64_t r = first + e / w.inCount;
-    const int64_t output = w.outFirst + (r / w.outGroupSize) * w.outGroupStride + r % w.outGroupSize;
-    const int64_t input = w.inFirst + e % w.inCount;
+void decodeType(const DeviceWeights& w, int64_t first, int64_t count, Target* target, cudaStream_t stream) {
+  forEach(count, w.inCount, stream, "decoding weights", [=] __device__(int64_t n, int64_t c) {
+    const auto r = static_cast<unsigned>(first + n), group = r / static_cast<unsigned>(w.outGroupSize);
+    const int64_t output = w.outFirst + group * w.outGroupStride + (r - group * w.outGroupSize);
+    const int64_t input = w.inFirst + c;
     const int64_t row = w.isInByOut ? input : output, col = w.isInByOut ? output : input;
     float value = storedAt<kType>(w.stored, row * w.storedCols + col);
-    if (w.scales != nullptr) value *= w.scales[(row / w.blockRows) * w.scaleCols + col / w.blockCols];
-    put(target + e, value);
-  }
-}
-
-__global__ void toBf16Kernel(DeviceMatrix x, uint16_t* target) {
-  const int64_t total = x.rows * x.cols;
-  for (int64_t e = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; e < total; e += int64_t{gridDim.x} * blockDim.x)
-    target[e] = encodeBf16(x.data[(e / x.cols) * x.stride + e % x.cols]);
+    if (w.scales != nullptr) {
+      const unsigned blockRow = static_cast<unsigned>(row) / static_cast<unsigned>(w.blockRows),
+                     blockCol = static_cast<unsigned>(col) / static_cast<unsigned>(w.blockCols);
+      value *= w.scales[blockRow * w.scaleCols + blockCol];
+    }
+    put(target + n * w.inCount + c, value);
+  });
 }
 
 template <typename Target>
 void decodeAs(const DeviceWeights& w, int64_t first, int64_t count, Target* target, cudaStream_t stream) {
-  if (count * w.inCount == 0) return;
-  const unsigned grid = gridFor(count * w.inCount);
   switch (w.dtype) {
     case core::DType::F32:
-      decodeRowsKernel<core::DType::F32><<<grid, kBlock, 0, stream>>>(w, first, count, target);
+      decodeType<core::DType::F32>(w, first, count, target, stream);
       break;
     case core::DType::F64:
-      decodeRowsKernel<core::DType::F64><<<grid, kBlock, 0, stream>>>(w, first, count, target);
+      decodeType<core::DType::F64>(w, first, count, target, stream);
       break;
     case core::DType::F16:
-      decodeRowsKernel<core::DType::F16><<<grid, kBlock, 0, stream>>>(w, first, count, target);
+      decodeType<core::DType::F16>(w, first, count, target, stream);
       break;
     case core::DType::BF16:
-      decodeRowsKernel<core::DType::BF16><<<grid, kBlock, 0, stream>>>(w, first, count, target);
+      decodeType<core::DType::BF16>(w, first, count, target, stream);
       break;
     case core::DType::F8_E4M3:
-      decodeRowsKernel<core::DType::F8_E4M3><<<grid, kBlock, 0, stream>>>(w, first, count, target);
+      decodeType<core::DType::F8_E4M3>(w, first, count, target, stream);
       break;
     default:
       throw core::Error("weights of type " + std::string(core::nameOf(w.dtype)) + " can't be decoded", "CUDA device");
   }
-  checkLaunch("decoding weights");
 }
 
 }  // namespace
@@ -76,10 +70,13 @@ void decodeRows(const DeviceWeights& w, int64_t first, int64_t count, uint16_t* 
   decodeAs(w, first, count, target, stream);
 }
 
-void toBf16(const DeviceMatrix& x, uint16_t* target, cudaStream_t stream) {
-  if (x.rows * x.cols == 0) return;
-  toBf16Kernel<<<gridFor(x.rows * x.cols), kBlock, 0, stream>>>(x, target);
-  checkLaunch("rounding to bf16");
+void toBf16(const DeviceMatrix& x, int64_t heads, int64_t pitch, uint16_t* target, cudaStream_t stream) {
+  const int64_t width = x.cols / std::max<int64_t>(1, heads);
+  forEach(x.rows, heads * pitch, stream, "rounding to bf16", [=] __device__(int64_t r, int64_t e) {
+    const unsigned head = static_cast<unsigned>(e) / static_cast<unsigned>(pitch);
+    const int64_t c = e - head * pitch;
+    target[r * heads * pitch + e] = c < width ? encodeBf16(x.data[r * x.stride + head * width + c]) : uint16_t{0};
+  });
 }
 
 }  // namespace headscope::gpu

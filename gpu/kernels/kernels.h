@@ -32,8 +32,8 @@ struct DeviceWeights {
 void decodeRows(const DeviceWeights& weights, int64_t first, int64_t count, float* target, cudaStream_t stream);
 /// The same rounded to bf16.
 void decodeRows(const DeviceWeights& weights, int64_t first, int64_t count, uint16_t* target, cudaStream_t stream);
-/// target [rows, cols] packed = x rounded to bf16.
-void toBf16(const DeviceMatrix& x, uint16_t* target, cudaStream_t stream);
+/// target [rows, heads * pitch] = x [rows, heads * width] rounded to bf16, each head followed by zeros up to the pitch.
+void toBf16(const DeviceMatrix& x, int64_t heads, int64_t pitch, uint16_t* target, cudaStream_t stream);
 
 // Rows (rows.cu)
 void addBias(const DeviceMatrix& x, const float* bias, cudaStream_t stream);          // x[n, :] += bias
@@ -64,10 +64,11 @@ void summariseLogits(const DeviceMatrix& tile, int64_t first, const int32_t* tar
                      cudaStream_t stream);
 
 // Attention (attention.cu). Scores are raw products q.k of rows [firstRow, firstRow + rows) and keys [firstKey, firstKey + keys),
-// for `heads` heads, each [rows, keys] one after another.
+// for `heads` heads, each [rows, keys] with row stride `pitch`, one after another.
 struct ScoreBlock {
   float* scores;
   int64_t heads, firstRow, rows, firstKey, keys;
+  int64_t pitch;
   int64_t count;  // N
   float scale, softcap;
   int64_t window;

@@ -3,26 +3,13 @@
 #include "gpu/arithmetic/online_softmax.h"
 #include "gpu/arithmetic/rotary.h"
 #include "gpu/device/check.h"
+#include "gpu/kernels/for_each.cuh"
 #include "gpu/kernels/kernels.h"
 #include "gpu/kernels/launch.h"
 #include "gpu/kernels/reduce.cuh"
 
 namespace headscope::gpu {
 namespace {
-
-/// f(row, col) for every element.
-template <typename F>
-__global__ void forEachKernel(int64_t rows, int64_t cols, F f) {
-  const int64_t total = rows * cols;
-  for (int64_t e = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; e < total; e += int64_t{gridDim.x} * blockDim.x) f(e / cols, e % cols);
-}
-
-template <typename F>
-void forEach(int64_t rows, int64_t cols, cudaStream_t stream, const char* name, F f) {
-  if (rows <= 0 || cols <= 0) return;
-  forEachKernel<<<gridFor(rows * cols), kBlock, 0, stream>>>(rows, cols, f);
-  checkLaunch(name);
-}
 
 __global__ void normKernel(DeviceMatrix x, bool isLayerNorm, float eps, int64_t groups, const float* gain, const float* bias,
                            DeviceMatrix out) {
@@ -129,7 +116,7 @@ void normRows(const DeviceMatrix& x, bool isLayerNorm, float eps, int64_t groups
 void ropeRows(const DeviceMatrix& x, const RopeTurns& t, cudaStream_t stream) {
   const int64_t half = t.dims / 2;
   forEach(x.rows, t.heads * half, stream, "rotary positions", [=] __device__(int64_t r, int64_t e) {
-    const int64_t head = e / half, i = e % half;
+    const int64_t head = static_cast<unsigned>(e) / static_cast<unsigned>(half), i = e - head * half;
     float* at = x.data + r * x.stride + head * t.headWidth + t.offset;
     float& a = at[t.isInterleaved ? 2 * i : i];
     float& b = at[t.isInterleaved ? 2 * i + 1 : i + half];
@@ -143,8 +130,9 @@ void ropeRows(const DeviceMatrix& x, const RopeTurns& t, cudaStream_t stream) {
 void copyHeads(const DeviceMatrix& from, int64_t fromHeads, const DeviceMatrix& to, int64_t heads, int64_t toOffset, cudaStream_t stream) {
   const int64_t width = from.cols / fromHeads, toWidth = to.cols / heads;
   forEach(from.rows, heads * width, stream, "copying heads", [=] __device__(int64_t r, int64_t e) {
-    const int64_t head = e / width, c = e % width;
-    to.data[r * to.stride + head * toWidth + toOffset + c] = from.data[r * from.stride + (head % fromHeads) * width + c];
+    const unsigned head = static_cast<unsigned>(e) / static_cast<unsigned>(width), source = head % static_cast<unsigned>(fromHeads);
+    const int64_t c = e - int64_t{head} * width;
+    to.data[r * to.stride + head * toWidth + toOffset + c] = from.data[r * from.stride + source * width + c];
   });
 }
 

@@ -43,8 +43,8 @@ void orthogonalise(const SvdTask* tasks, int64_t count, size_t sharedBytes, int*
 /// Bytes of x that fit in a block's shared memory on the current device.
 size_t largestSharedCore();
 
-/// sums[(firstRow + r) * stride + firstCol + c] += weight * part[r, c].
-void addPart(const float* part, int64_t rows, int64_t cols, double weight, double* sums, int64_t firstRow, int64_t firstCol, int64_t stride,
-             cudaStream_t stream);
+/// sums[r * stride + c] += weight * (the sum of parts[i, r, c] over `count` parts, in double); parts [count, rows, cols].
+void addParts(const float* parts, int64_t count, int64_t rows, int64_t cols, double weight, double* sums, int64_t stride,
+              cudaStream_t stream);
 
 }  // namespace headscope::gpu

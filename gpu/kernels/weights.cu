@@ -3,13 +3,15 @@
 #include "gpu/arithmetic/second_triangle.h"
 #include "gpu/device/check.h"
 #include "gpu/kernels/block_team.cuh"
-#include "gpu/kernels/launch.h"
+#include "gpu/kernels/for_each.cuh"
 #include "gpu/kernels/weight_kernels.h"
 
 namespace headscope::gpu {
 namespace {
 
-constexpr int kTeamThreads = 512;
+constexpr unsigned kTeamThreads = 512;
+constexpr unsigned kLargeTeamThreads = 1024;  // for matrices of which a processor holds one
+constexpr size_t kLargeShared = size_t{48} << 10;
 constexpr size_t kStaticShared = 2048;  // what the reductions take beside the matrix, generously
 
 __global__ void widenKernel(const float* from, int64_t count, double* to) {
@@ -42,7 +44,8 @@ __global__ void __launch_bounds__(kTeamThreads) secondTriangleKernel(const Secon
   }
 }
 
-__global__ void __launch_bounds__(kTeamThreads) orthogonaliseKernel(const SvdTask* tasks, int64_t count, bool isShared, int* converged) {
+__global__ void __launch_bounds__(kLargeTeamThreads)
+    orthogonaliseKernel(const SvdTask* tasks, int64_t count, bool isShared, int* converged) {
   extern __shared__ double core[];
   BlockTeam team;
   for (int64_t t = blockIdx.x; t < count; t += gridDim.x) {
@@ -54,13 +57,6 @@ __global__ void __launch_bounds__(kTeamThreads) orthogonaliseKernel(const SvdTas
     if (isShared) team.forEach(size, [&](int i) { task.x[i] = core[i]; });
     if (threadIdx.x == 0) converged[t] = isDone ? 1 : 0;
     __syncthreads();
-  }
-}
-
-__global__ void addPartKernel(const float* part, int64_t rows, int64_t cols, double weight, double* sums, int64_t stride) {
-  const int64_t total = rows * cols;
-  for (int64_t e = blockIdx.x * int64_t{blockDim.x} + threadIdx.x; e < total; e += int64_t{gridDim.x} * blockDim.x) {
-    sums[(e / cols) * stride + e % cols] += weight * static_cast<double>(part[e]);
   }
 }
 
@@ -103,15 +99,18 @@ void orthogonalise(const SvdTask* tasks, int64_t count, size_t sharedBytes, int*
     check(cudaFuncSetAttribute(orthogonaliseKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(sharedBytes)),
           "asking for shared memory");
   }
-  orthogonaliseKernel<<<gridFor(count, 1), kTeamThreads, sharedBytes, stream>>>(tasks, count, sharedBytes > 0, converged);
+  const unsigned threads = sharedBytes == 0 || sharedBytes > kLargeShared ? kLargeTeamThreads : kTeamThreads;
+  orthogonaliseKernel<<<gridFor(count, 1), threads, sharedBytes, stream>>>(tasks, count, sharedBytes > 0, converged);
   checkLaunch("small SVDs");
 }
 
-void addPart(const float* part, int64_t rows, int64_t cols, double weight, double* sums, int64_t firstRow, int64_t firstCol, int64_t stride,
-             cudaStream_t stream) {
-  if (rows == 0 || cols == 0) return;
-  addPartKernel<<<gridFor(rows * cols), kBlock, 0, stream>>>(part, rows, cols, weight, sums + firstRow * stride + firstCol, stride);
-  checkLaunch("adding pair sums");
+void addParts(const float* parts, int64_t count, int64_t rows, int64_t cols, double weight, double* sums, int64_t stride,
+              cudaStream_t stream) {
+  forEach(rows, cols, stream, "adding pair sums", [=] __device__(int64_t r, int64_t c) {
+    double sum = 0;
+    for (int64_t i = 0; i < count; ++i) sum += parts[(i * rows + r) * cols + c];
+    sums[r * stride + c] += weight * sum;
+  });
 }
 
 }  // namespace headscope::gpu

@@ -12,6 +12,7 @@
 #include "core/backend/open_backend.h"
 #include "core/model/adapter.h"
 #include "core/weights/lora.h"
+#include "tests/support/folders.h"
 #include "tests/support/golden.h"
 #include "tests/support/golden_run.h"
 #include "tests/support/op_checks.h"
@@ -59,6 +60,13 @@ TEST_F(EmulatedCuda, weights) {
   expectAllHold(checkWeights(backend));
 }
 
+TEST_F(EmulatedCuda, tf32TakesItsOwnWayThroughTheSameNumbers) {
+  CudaBackend backend;
+  backend.setPrecision(Precision::Tf32);  // the emulation's products stay float32: what differs is the way, by blocks of rows
+  for (const auto checks : {checkLinear, checkAttention, checkMaps}) expectAllHold(checks(backend));
+  EXPECT_NE(backend.device().find("tf32"), std::string::npos);
+}
+
 TEST_F(EmulatedCuda, theOrderOfABlocksThreadsChangesNothing) {
   ::setenv("EMULATED_BACKWARDS", "1", 1);
   CudaBackend backend;
@@ -102,4 +110,20 @@ TEST_F(EmulatedCuda, shortMemoryAnywhereIsMadeUpForOnTheHost) {
     made += backend->reason().find("memory was short") != std::string::npos ? 1 : 0;
   }
   EXPECT_GT(made, 0);
+}
+
+TEST_F(EmulatedCuda, aModelLargerThanTheCardStreamsThroughIt) {
+  const auto model = Model::open(sourceFolder() / "assets/tales");  // 8 MB of weights
+  auto prompt = std::make_shared<Prompt>();
+  for (const int32_t id : {5, 70, 300, 12, 9, 41}) prompt->tokens.push_back({id});
+  Job job;
+  const auto expected = runForward(model, prompt, std::make_shared<CpuBackend>(), {}, job);
+  ::setenv("EMULATED_MIB", "8", 1);
+  const auto backend = std::make_shared<GuardedBackend>(std::make_shared<CudaBackend>(), std::make_shared<CpuBackend>());
+  for (const char* when : {"first", "again"}) {
+    const auto trace = runForward(model, prompt, backend, {}, job);
+    const Matrix a = expected->logits(5, 1, job), b = trace->logits(5, 1, job);
+    for (int64_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a.data()[i], b.data()[i], 1e-4) << when;
+    EXPECT_EQ(backend->reason(), "") << when;  // all of it on the card
+  }
 }

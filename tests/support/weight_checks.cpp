@@ -197,7 +197,7 @@ OpCheck checkPairSums(Backend& backend, int64_t width, int64_t split, int64_t si
   for (const int64_t n : counts) writers.push_back(randomMatrix(n, width, 51 + writers.size()));
   for (const int64_t n : {5, 2, 9}) readers.push_back(randomMatrix(n, width, 61 + readers.size()));
   const auto stripOf = [&](int64_t first, int64_t columns) {
-    PairStrip strip{columns, width, {}, {}};
+    PairStrip strip{columns, width, {}, {}, std::make_shared<char>()};
     const auto from = [first](const Matrix& m) { return m.rows() > 0 ? m.data() + first : nullptr; };
     for (const Matrix& w : writers) strip.writers.push_back({from(w), w.rows()});
     for (const Matrix& r : readers) strip.readers.push_back({from(r), r.rows()});

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "core/backend/cpu/cpu_backend.h"
 #include "core/backend/device_fault.h"
@@ -25,6 +26,8 @@ class FakeDevice : public core::CpuBackend {
   int calls() const { return calls_; }
   std::set<core::Op> wrong;
   std::string identity_ = "fake card 1";
+  bool hasCopies = false;  // to give back when memory is short
+  bool dropCopies() override { return std::exchange(hasCopies, false); }
 
   core::Tensor allocate(int64_t rows, int64_t cols) override {
     step();

@@ -99,6 +99,18 @@ TEST(GuardedBackend, shortMemoryAnywhereInAPassIsMadeUpForOnTheHost) {
   }
 }
 
+TEST(GuardedBackend, copiesOfWeightsGiveWayBeforeTheHostComputes) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  const GoldenModel llama("llama3_gqa");
+  Guarded g;
+  g.device->hasCopies = true;
+  g.device->failAfter(9, FakeDevice::Kind::OutOfMemory);
+  llama.expectRight(llama.run(g.backend), "memory was there again");
+  EXPECT_TRUE(g.device->hasFailed());
+  EXPECT_FALSE(g.device->hasCopies);
+  EXPECT_EQ(g.backend->reason(), "");
+}
+
 TEST(GuardedBackend, deviceLostAnywhereInAPassStartsItAgainOnTheHost) {
   HEADSCOPE_REQUIRE_GOLDEN();
   const GoldenModel gpt2("gpt2");

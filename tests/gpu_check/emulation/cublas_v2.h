@@ -18,6 +18,7 @@ using cublasHandle_t = cublasContext*;
 inline cublasStatus_t cublasCreate(cublasHandle_t* handle) { return *handle = new cublasContext, CUBLAS_STATUS_SUCCESS; }
 inline cublasStatus_t cublasDestroy(cublasHandle_t handle) { return delete handle, CUBLAS_STATUS_SUCCESS; }
 inline cublasStatus_t cublasSetStream(cublasHandle_t, cudaStream_t) { return CUBLAS_STATUS_SUCCESS; }
+inline cublasStatus_t cublasSetWorkspace(cublasHandle_t, void*, size_t) { return CUBLAS_STATUS_SUCCESS; }
 inline cublasStatus_t cublasSetMathMode(cublasHandle_t, cublasMath_t) { return CUBLAS_STATUS_SUCCESS; }
 inline const char* cublasGetStatusString(cublasStatus_t) { return "fine"; }
 
@@ -63,6 +64,14 @@ inline cublasStatus_t cublasSgemmBatched_64(cublasHandle_t, cublasOperation_t ta
                                             const float* alpha, const float* const* a, int64_t lda, const float* const* b, int64_t ldb,
                                             const float* beta, float* const* c, int64_t ldc, int64_t count) {
   for (int64_t i = 0; i < count; ++i) emulation::gemm(ta, tb, m, n, k, *alpha, a[i], lda, b[i], ldb, *beta, c[i], ldc);
+  return CUBLAS_STATUS_SUCCESS;
+}
+inline cublasStatus_t cublasSgemmStridedBatched_64(cublasHandle_t, cublasOperation_t ta, cublasOperation_t tb, int64_t m, int64_t n,
+                                                   int64_t k, const float* alpha, const float* a, int64_t lda, long long int strideA,
+                                                   const float* b, int64_t ldb, long long int strideB, const float* beta, float* c,
+                                                   int64_t ldc, long long int strideC, int64_t count) {
+  for (int64_t i = 0; i < count; ++i)
+    emulation::gemm(ta, tb, m, n, k, *alpha, a + i * strideA, lda, b + i * strideB, ldb, *beta, c + i * strideC, ldc);
   return CUBLAS_STATUS_SUCCESS;
 }
 inline cublasStatus_t cublasDgemmBatched_64(cublasHandle_t, cublasOperation_t ta, cublasOperation_t tb, int64_t m, int64_t n, int64_t k,
