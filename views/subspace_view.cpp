@@ -3,9 +3,10 @@
 // options.words: side ("output", "query", "key", "value"). options.numbers: rank (0: the break-even rank).
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "core/attention/head_name.h"
-#include "core/weights/subspace_overlap.h"
+#include "core/weights/cached_results.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
 #include "views/figure_slider.h"
@@ -85,17 +86,24 @@ class SubspaceView : public View {
     const core::Fold fold = core::defaultFold(input.model->spec());
     data->isFolded = fold == core::Fold::On;
     data->modelName = input.model->name();
-    const core::HeadWeights weights = core::headWeights(*input.model, input.selection.layer, fold, core::MlaSplit::Heads, {}, &job);
-    const double weightsRead = 0.02, pairs = 0.12;  // shares of the time
-    data->space = core::sharedSubspace(weights, sideOf(input.options), job,
-                                       [&](double done) { job.report(weightsRead + (1 - weightsRead - pairs) * done, "decomposition"); });
+    const double pairs = 0.12;  // share of the time
+    job.report(0, "weights");
+    std::optional<core::HeadWeights> decoded;  // only where something is not in the cache
+    const auto weights = [&]() -> const core::HeadWeights& {
+      if (!decoded) decoded.emplace(core::headWeights(*input.model, input.selection.layer, fold, core::MlaSplit::Heads, {}, &job));
+      return *decoded;
+    };
+    const core::SubspaceSource source{*input.model, input.selection.layer, fold, sideOf(input.options), weights};
+    const core::DiskCache cache = core::DiskCache::ofUser();
+    data->space = core::cachedSubspace(source, cache, job,
+                                       [&](double done) { job.report((1 - pairs) * done, done < 0.1 ? "products" : "decomposition"); });
     data->errors = data->space.errors(), data->storedErrors = data->space.storedErrors();
     if (show) show(data);
     job.report(1 - pairs, "pairs of heads");
     auto whole = std::make_shared<SubspaceData>();  // what was shown is not changed again
     whole->space = data->space, whole->errors = data->errors, whole->storedErrors = data->storedErrors;
     whole->modelName = data->modelName, whole->isFolded = data->isFolded;
-    whole->overlaps = core::subspaceOverlaps(weights, sideOf(input.options), job);
+    whole->overlaps = core::cachedOverlaps(source, cache, job);
     return whole;
   }
 

@@ -1,9 +1,13 @@
 #include "core/weights/cached_results.h"
 
+#include <algorithm>
+#include <optional>
+
 #include "core/backend/backend.h"
 #include "core/base/job.h"
 #include "core/weights/content_hash.h"
 #include "core/weights/packing.h"
+#include "core/weights/subspace_overlap.h"
 
 namespace headscope::core {
 namespace {
@@ -95,6 +99,17 @@ std::string compositionKey(const Model& model, const CompositionOptions& options
   return hash.text();
 }
 
+std::string subspaceKey(const SubspaceSource& source, std::string_view what) {
+  ContentHash hash;
+  hash.add(what);
+  addShape(hash, source.model.spec());
+  const AttentionWeights attention = source.model.attention(source.layer);
+  addAttention(hash, attention);
+  if (source.fold == Fold::On) hash.add(source.model.attentionNorm(source.layer).gain);
+  for (const int64_t n : {source.layer, static_cast<int64_t>(source.fold), static_cast<int64_t>(source.side)}) hash.add(n);
+  return hash.text();
+}
+
 }  // namespace
 
 std::string packLora(const LoraLayer& layer) {
@@ -160,6 +175,33 @@ bool parseComposition(std::string_view bytes, Composition& c) {
   return c.values[0].size() == size && c.values[1].size() == size && c.values[2].size() == size;
 }
 
+std::string packSubspace(const SharedSubspace& s) {
+  Packer p;
+  for (const int64_t n : {s.layer, static_cast<int64_t>(s.side), s.heads, s.stackRows, s.width}) p.put(n);
+  p.put(s.sigma), p.put(s.storedEnergy);
+  for (const std::vector<double>& energy : s.headEnergy) p.put(energy);
+  putNotes(p, s.notes);
+  return std::move(p.bytes);
+}
+
+bool parseSubspace(std::string_view bytes, SharedSubspace& s) {
+  Unpacker u{bytes};
+  s = {};
+  s.layer = u.get<int64_t>();
+  const auto side = u.get<int64_t>();
+  if (side < 0 || side > static_cast<int64_t>(SubspaceSide::Value)) return false;
+  s.side = static_cast<SubspaceSide>(side);
+  s.heads = u.get<int64_t>(), s.stackRows = u.get<int64_t>(), s.width = u.get<int64_t>();
+  s.sigma = u.list<double>(), s.storedEnergy = u.list<double>();
+  if (!u.isGood || s.heads < 0 || s.heads > 1 << 20 || s.storedEnergy.size() != s.sigma.size()) return false;
+  for (int64_t h = 0; h < s.heads && u.isGood; ++h) {
+    s.headEnergy.push_back(u.list<double>());
+    if (s.headEnergy.back().size() != s.sigma.size()) return false;
+  }
+  s.notes = takeNotes(u);
+  return u.isGood && u.bytes.empty();
+}
+
 LoraLayer cachedLayerLora(const Model& base, const Model& adapted, int64_t layer, const LoraOptions& options, const DiskCache& cache,
                           const Job& job) {
   if (!cache.isOn()) return layerLora(base, adapted, layer, options, job);
@@ -189,6 +231,38 @@ Composition cachedComposition(const Model& model, const CompositionOptions& opti
   found = composition(model, options, job);
   cache.write(key, packComposition(found));
   return found;
+}
+
+SharedSubspace cachedSubspace(const SubspaceSource& source, const DiskCache& cache, const Job& job,
+                              const std::function<void(double)>& progress) {
+  if (!cache.isOn()) return sharedSubspace(source.weights(), source.side, job, progress);
+  const std::string key = subspaceKey(source, "subspace 1");
+  SharedSubspace found;
+  const auto kept = cache.read(key);
+  if (kept && parseSubspace(*kept, found) && found.layer == source.layer && found.side == source.side) return found;
+  found = sharedSubspace(source.weights(), source.side, job, progress);
+  if (const std::string packed = packSubspace(found); packed.size() <= kLargest) cache.write(key, packed);
+  return found;
+}
+
+Matrix cachedOverlaps(const SubspaceSource& source, const DiskCache& cache, const Job& job) {
+  if (!cache.isOn()) return subspaceOverlaps(source.weights(), source.side, job);
+  const std::string key = subspaceKey(source, "overlaps 1");
+  if (const auto kept = cache.read(key)) {
+    Unpacker u{*kept};
+    const auto n = u.get<int64_t>();
+    const std::vector<float> values = u.list<float>();
+    if (u.isGood && u.bytes.empty() && n >= 0 && n < 1 << 20 && static_cast<int64_t>(values.size()) == n * n) {
+      Matrix overlaps(n, n);
+      std::copy(values.begin(), values.end(), overlaps.data());
+      return overlaps;
+    }
+  }
+  Matrix overlaps = subspaceOverlaps(source.weights(), source.side, job);
+  Packer p;
+  p.put(overlaps.rows()), p.put(std::vector<float>(overlaps.data(), overlaps.data() + overlaps.size()));
+  cache.write(key, p.bytes);
+  return overlaps;
 }
 
 }  // namespace headscope::core

@@ -143,6 +143,7 @@ SharedSubspace sharedSubspace(const HeadWeights& weights, SubspaceSide side, con
   const auto report = [&](double done) {
     if (progress) progress(done);
   };
+  report(0);
   DoubleMatrix vectors;  // rows are U^T (wide) or V^T
   DoubleMatrix squared = gramTiled(isWide ? normed.view() : turned.view(), &job);
   turned = {};

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "core/base/error.h"
 #include "core/base/job.h"
 #include "core/model/adapter.h"
@@ -89,5 +91,34 @@ TEST(CachedResults, compositionComesBackAsItWasAndBelongsToItsWeightsAndOptions)
   expectDamageIsFound(packComposition(first), [](const std::string& bytes) {
     Composition c;
     return parseComposition(bytes, c);
+  });
+}
+
+TEST(CachedResults, subspacesComeBackWithoutTheirWeights) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  const TemporaryFolder folder;
+  const DiskCache cache(folder.path(), uint64_t{1} << 26);
+  const auto model = goldenModel("llama3_gqa");
+  const HeadWeights w = headWeights(*model, 1, Fold::On);
+  int decoded = 0;
+  SubspaceSource source{*model, 1, Fold::On, SubspaceSide::Output, [&]() -> const HeadWeights& { return ++decoded, w; }};
+  const SharedSubspace first = cachedSubspace(source, cache, Job());
+  const Matrix overlaps = cachedOverlaps(source, cache, Job());
+  EXPECT_EQ(decoded, 2);
+  EXPECT_EQ(packSubspace(first), packSubspace(sharedSubspace(w, SubspaceSide::Output, Job())));
+  EXPECT_EQ(packSubspace(cachedSubspace(source, cache, Job())), packSubspace(first));
+  const Matrix again = cachedOverlaps(source, cache, Job());
+  ASSERT_EQ(again.rows(), overlaps.rows());
+  EXPECT_TRUE(std::equal(again.data(), again.data() + again.size(), overlaps.data()));
+  EXPECT_EQ(decoded, 2);
+  source.side = SubspaceSide::Key;
+  EXPECT_EQ(cachedSubspace(source, cache, Job()).side, SubspaceSide::Key);
+  source.fold = Fold::Off;
+  cachedSubspace(source, cache, Job());
+  EXPECT_EQ(entriesIn(folder.path()), 4);
+  EXPECT_EQ(cachedSubspace(source, DiskCache(), Job()).heads, model->spec().kvHeads);
+  expectDamageIsFound(packSubspace(first), [](const std::string& bytes) {
+    SharedSubspace space;
+    return parseSubspace(bytes, space);
   });
 }
