@@ -65,14 +65,19 @@ HeadQuery HeadQuery::parse(const std::string& text, const std::vector<std::strin
   return query;
 }
 
-std::string HeadQuery::score() const {
+const HeadQuery::Term* HeadQuery::firstOnScore() const {
   const auto found = std::find_if(terms_.begin(), terms_.end(), [](const Term& term) { return !term.score.empty(); });
-  return found == terms_.end() ? std::string() : found->score;
+  return found == terms_.end() ? nullptr : &*found;
+}
+
+std::string HeadQuery::score() const {
+  const Term* term = firstOnScore();
+  return term != nullptr ? term->score : std::string();
 }
 
 bool HeadQuery::wantsLow() const {
-  const auto found = std::find_if(terms_.begin(), terms_.end(), [](const Term& term) { return !term.score.empty(); });
-  return found != terms_.end() && found->relation == '<';
+  const Term* term = firstOnScore();
+  return term != nullptr && term->relation == '<';
 }
 
 bool HeadQuery::matches(core::HeadRef head, const core::HeadScores* scores) const {

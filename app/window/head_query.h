@@ -27,6 +27,8 @@ class HeadQuery {
     char relation = '>';                 // > < =
     double value = 0;
   };
+  const Term* firstOnScore() const;  // null: none
+
   std::vector<Term> terms_;
 };
 
