@@ -7,9 +7,11 @@
 #include <csignal>
 #include <cstdio>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "app/cli/inputs.h"
+#include "core/base/mapped_file.h"
 
 namespace headscope::app {
 namespace {
@@ -80,12 +82,11 @@ class ProgressLine {
 void runWithProgress(const std::string& title, const CommonFlags& flags, const std::function<void(core::Job&)>& work) {
   core::Job job(title);
   const InterruptCancels interrupt(job);
-  if (flags.isQuiet || ::isatty(STDERR_FILENO) == 0) {
-    work(job);
-    return;
-  }
-  const ProgressLine line(job);
+  const core::CutWatch cuts;
+  std::optional<ProgressLine> line;
+  if (!flags.isQuiet && ::isatty(STDERR_FILENO) != 0) line.emplace(job);
   work(job);
+  cuts.check();
 }
 
 }  // namespace headscope::app

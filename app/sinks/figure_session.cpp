@@ -7,6 +7,7 @@
 #include "app/sinks/attached_text.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
+#include "core/base/mapped_file.h"
 
 namespace headscope::app {
 namespace fs = std::filesystem;

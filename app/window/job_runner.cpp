@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <new>
 
+#include "core/base/mapped_file.h"
+
 namespace headscope::app {
 
 JobRunner::JobRunner(int workers, QObject* parent) : QObject(parent) {
@@ -92,8 +94,10 @@ void JobRunner::runWorker() {
     Delivery delivery;
     std::shared_ptr<core::Error> error;
     try {
+      const core::CutWatch cuts;
       task.job->checkpoint();
       delivery = task.work(*task.job);
+      cuts.check();
     } catch (const core::Cancelled&) {
     } catch (const core::Error& e) {
       error = std::make_shared<core::Error>(e);

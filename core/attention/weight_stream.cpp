@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <set>
 
-#include "core/base/files.h"
+#include "core/base/mapped_file.h"
 #include "core/checkpoint/stored_span.h"
 
 namespace headscope::core {

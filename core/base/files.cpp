@@ -1,7 +1,6 @@
 #include "core/base/files.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,6 +9,7 @@
 #include <fstream>
 
 #include "core/base/error.h"
+#include "core/base/mapped_file.h"
 
 namespace headscope::core {
 namespace fs = std::filesystem;
@@ -25,33 +25,6 @@ struct Descriptor {
 };
 
 }  // namespace
-
-std::shared_ptr<const MappedFile> MappedFile::open(const fs::path& path) {
-  Descriptor file{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  if (file.fd < 0) throw Error("can't open the file: " + systemMessage(errno), path.string());
-  struct stat info {};
-  if (::fstat(file.fd, &info) != 0) throw Error("can't read the file's size: " + systemMessage(errno), path.string());
-  if (!S_ISREG(info.st_mode)) throw Error("not a regular file", path.string());
-  const auto size = static_cast<size_t>(info.st_size);
-  const std::byte* data = nullptr;
-  if (size > 0) {
-    void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
-    if (mapped == MAP_FAILED) throw Error("can't map the file: " + systemMessage(errno), path.string());
-    data = static_cast<const std::byte*>(mapped);
-  }
-  return std::shared_ptr<const MappedFile>(new MappedFile(path, data, size));
-}
-
-MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
-}
-
-void releasePages(std::span<const std::byte> bytes) {
-  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = (reinterpret_cast<uintptr_t>(bytes.data()) + page - 1) / page * page;
-  const auto end = (reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size()) / page * page;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);  // a hint: failure changes nothing
-}
 
 std::string readTextFile(const fs::path& path, uint64_t limit) {
   std::error_code code;
@@ -80,6 +53,7 @@ void writeFileWhole(const fs::path& path, const std::function<void(std::ostream&
       out.flush();
       if (!out) throw Error("writing failed, the disk may be full", path.string(), "the old file, if any, is unchanged");
     }
+    CutWatch::checkUnreported();
     if (::fsync(file.fd) != 0) throw Error("writing failed: " + systemMessage(errno), path.string(), "the old file, if any, is unchanged");
     const mode_t mask = ::umask(0);
     ::umask(mask);

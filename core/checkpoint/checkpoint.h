@@ -37,7 +37,8 @@ class Checkpoint {
   const std::vector<std::string>& missingFiles() const { return missingFiles_; }
   const std::vector<std::string>& missingTensors() const { return missingTensors_; }
   const TensorInfo* find(std::string_view name) const;
-  /// The tensor, or an Error naming the folder and tensor (and the shard that should hold it, when that is missing).
+  /// The tensor, or an Error naming the folder and tensor (and the shard that should hold it, when that is missing), or the file when
+  /// another program cut it short.
   const TensorInfo& at(std::string_view name) const;
   /// All tensors, sorted by name.
   const std::vector<const TensorInfo*>& tensors() const { return tensors_; }

@@ -13,7 +13,7 @@
 #include <string_view>
 #include <vector>
 
-#include "core/base/files.h"
+#include "core/base/mapped_file.h"
 #include "core/tensor/dtype.h"
 
 namespace headscope::core {
@@ -52,6 +52,8 @@ class SafetensorsFile {
   /// The tensor, or nullptr.
   const TensorInfo* find(std::string_view name) const;
   uint64_t bytes() const { return map_->bytes().size(); }
+  /// Throws Error when the file was found cut short since it was opened.
+  void requireWhole() const { map_->requireWhole(); }
 
  private:
   SafetensorsFile() = default;

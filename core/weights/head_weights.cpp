@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "core/base/error.h"
-#include "core/base/files.h"
 #include "core/base/job.h"
+#include "core/base/mapped_file.h"
 #include "core/base/parallel.h"
 #include "core/checkpoint/stored_span.h"
 

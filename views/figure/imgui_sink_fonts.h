@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "core/base/files.h"
+#include "core/base/mapped_file.h"
 #include "views/figure/figure.h"
 
 struct ImDrawList;

@@ -101,6 +101,28 @@ TEST_F(BadInput, brokenModelFoldersAreNamedAndTheModelStays) {
   ASSERT_TRUE(settle());
 }
 
+TEST_F(BadInput, aModelCutShortWhileOpenIsSaidAndOpensAgain) {
+  ASSERT_TRUE(settle());
+  const fs::path folder = modelCopy("cut");
+  window_->openPath(QString::fromStdString(folder.string()));
+  ASSERT_TRUE(waitFor([&] { return state().opened().model->name() == "cut"; }));
+  ASSERT_TRUE(settle());
+  const std::string whole = contents(folder / "model.safetensors");
+  fs::resize_file(folder / "model.safetensors", 100'000);
+  for (const char* prompt : {"the girl and the wolf", "and once more"}) {
+    state().setPrompt(prompt, false);
+    ASSERT_TRUE(waitFor([&] { return window_->notices().text().contains("cut the file short"); }));
+    EXPECT_TRUE(window_->notices().text().contains("model.safetensors")) << window_->notices().text().toStdString();
+    EXPECT_FALSE(state().trace()) << "nothing of zeros for weights is shown";
+    window_->notices().dismissErrors();
+  }
+  write(folder / "model.safetensors", whole);
+  window_->openPath(QString::fromStdString(folder.string()));
+  ASSERT_TRUE(waitFor([&] { return state().trace() != nullptr; })) << window_->notices().text().toStdString();
+  ASSERT_TRUE(settle());
+  EXPECT_TRUE(window_->notices().text().isEmpty()) << window_->notices().text().toStdString();
+}
+
 TEST_F(BadInput, nanWeightsAreShownHatched) {
   ASSERT_TRUE(settle());
   EXPECT_FALSE(hasHatch(0));
