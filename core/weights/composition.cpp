@@ -8,6 +8,7 @@
 #include <numeric>
 #include <random>
 #include <span>
+#include <utility>
 
 #include "core/backend/backend.h"
 #include "core/base/error.h"
@@ -151,7 +152,8 @@ TilePlan planTiles(const CompositionHeads& heads, ReaderRange range, const Compo
     plan.wide = plan.narrow = d;
   } else {
     plan.narrow = std::max<int64_t>(1, std::llround(room / 6 / static_cast<double>(plan.side))) * plan.side;
-    plan.wide = std::max<int64_t>(1, (static_cast<int64_t>(room) - plan.narrow) / plan.side) * plan.side;
+    const int64_t narrow = plan.narrow * (options.backend != nullptr ? 2 : 1);  // one more is made while a device works
+    plan.wide = std::max<int64_t>(1, (static_cast<int64_t>(room) - narrow) / plan.side) * plan.side;
   }
   return plan;
 }
@@ -186,8 +188,23 @@ class TileSums {
     };
     for (int64_t first = 0; first < d; first += plan_.wide) {
       const StripSet a = load(first, plan_.wide);
-      pair(a, a);
-      for (int64_t c = first + plan_.wide; c < d; c += plan_.narrow) pair(a, load(c, plan_.narrow));
+      StripSet passing, next;
+      const StripSet* other = &a;
+      for (int64_t c = first + plan_.wide;; c += plan_.narrow) {
+        const auto makeNext = [&] {
+          if (c < d) next = load(c, plan_.narrow);
+        };
+        if (backend_ != nullptr) {  // while the device sums, the next strip is made here
+          parallelFor(2, [&](int64_t i) { i == 0 ? pair(a, *other) : makeNext(); });
+        } else {
+          pair(a, *other);
+          passing = StripSet{};
+          makeNext();
+        }
+        if (c >= d) break;
+        passing = std::exchange(next, StripSet{});
+        other = &passing;
+      }
     }
     return sums_;
   }

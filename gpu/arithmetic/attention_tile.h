@@ -116,6 +116,14 @@ HEADSCOPE_HD void loadFour(const float* from, float (&to)[4]) {
 #endif
 }
 
+HEADSCOPE_HD void storeFour(const float (&from)[4], float* to) {
+#if defined(__CUDA_ARCH__)
+  *reinterpret_cast<float4*>(to) = make_float4(from[0], from[1], from[2], from[3]);
+#else
+  std::memcpy(to, from, sizeof from);
+#endif
+}
+
 /// c [4, 4] += a^T b over one slice, a and b [32, 64] in shared memory.
 HEADSCOPE_HD void multiplySlice(const float* a, const float* b, float (&c)[4][4]) {
   HEADSCOPE_UNROLL
@@ -260,8 +268,8 @@ class TileAttention {
       }
       HEADSCOPE_UNROLL
       for (int j = 0; j < 4; ++j) {
-        HEADSCOPE_UNROLL
-        for (int i = 0; i < 4; ++i) weights_[(column(thread) + j) * kTilePitch + row(thread) + i] = r.score[i][j];
+        const float four[4] = {r.score[0][j], r.score[1][j], r.score[2][j], r.score[3][j]};
+        storeFour(four, weights_ + (column(thread) + j) * kTilePitch + row(thread));
       }
     });
   }

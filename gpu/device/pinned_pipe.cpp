@@ -20,12 +20,14 @@ PinnedPipe::PinnedPipe(cudaStream_t stream, size_t halfBytes) : stream_(stream),
     const cudaError_t memory = cudaMallocHost(reinterpret_cast<void**>(&pinned_[i]), halfBytes);
     const cudaError_t event = memory == cudaSuccess ? cudaEventCreateWithFlags(&sent_[i], cudaEventDisableTiming) : memory;
     if (event == cudaSuccess) continue;
-    this->~PinnedPipe();  // a constructor that throws has no destructor
+    release();  // a constructor that throws has no destructor
     check(event, "taking pinned memory");
   }
 }
 
-PinnedPipe::~PinnedPipe() {
+PinnedPipe::~PinnedPipe() { release(); }
+
+void PinnedPipe::release() {
   for (size_t i = 0; i < 2; ++i) {
     if (sent_[i] != nullptr) {
       cudaStreamSynchronize(stream_);

@@ -35,6 +35,7 @@ class PinnedPipe {
     const std::byte* from;
     size_t bytes;
   };
+  void release();
   void turn();
   void copy(size_t total);
 

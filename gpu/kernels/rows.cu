@@ -115,15 +115,17 @@ void normRows(const DeviceMatrix& x, bool isLayerNorm, float eps, int64_t groups
 
 void ropeRows(const DeviceMatrix& x, const RopeTurns& t, cudaStream_t stream) {
   const int64_t half = t.dims / 2;
-  forEach(x.rows, t.heads * half, stream, "rotary positions", [=] __device__(int64_t r, int64_t e) {
-    const int64_t head = static_cast<unsigned>(e) / static_cast<unsigned>(half), i = e - head * half;
-    float* at = x.data + r * x.stride + head * t.headWidth + t.offset;
-    float& a = at[t.isInterleaved ? 2 * i : i];
-    float& b = at[t.isInterleaved ? 2 * i + 1 : i + half];
+  // One thread turns a pair of dimensions of all heads: sines in double are dear, most of all on cards made for pictures
+  forEach(x.rows, half, stream, "rotary positions", [=] __device__(int64_t r, int64_t i) {
     const Turn turn = turnAt(t.firstPosition + r, t.frequencies[i], t.magnitude, t.isInverse);
-    const float first = a, second = b;
-    a = first * turn.cosine - second * turn.sine;
-    b = second * turn.cosine + first * turn.sine;
+    float* at = x.data + r * x.stride + t.offset;
+    for (int64_t head = 0; head < t.heads; ++head, at += t.headWidth) {
+      float& a = at[t.isInterleaved ? 2 * i : i];
+      float& b = at[t.isInterleaved ? 2 * i + 1 : i + half];
+      const float first = a, second = b;
+      a = first * turn.cosine - second * turn.sine;
+      b = second * turn.cosine + first * turn.sine;
+    }
   });
 }
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -16,12 +17,16 @@ namespace {
 
 using namespace core;
 
+double timeOf(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 double quickest(int runs, const std::function<void()>& work) {
   double best = INFINITY;
   for (int i = 0; i < runs + 1; ++i) {  // one to warm up
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    const double seconds = timeOf(work);
     if (i > 0) best = std::min(best, seconds);
   }
   return best;
@@ -32,12 +37,13 @@ class Benches {
   Benches(Backend& backend, bool isSmall) : backend_(backend), part_(isSmall ? 16 : 1) {}
 
   void all() {
+    backend_.keepWeights(owner_);
     limits();
     fusedSpectra("spectra_gpt2_288_fused", 288, 64, 768, 1);
     fusedSpectra("spectra_32x32_d4096_all_fused", 64, 128, 4096, 32);
     deepseekLayer();
     composition();
-    for (const Precision precision : {Precision::Float32, Precision::Bf16}) llamaLayer(precision);
+    llama();
     windowed();
     mapScreen();
   }
@@ -153,57 +159,126 @@ class Benches {
     PairPlan plan;
     for (int64_t i = 0; i < (layers - 1) * heads; ++i) strip.writers.push_back({rows.data(), k});
     for (int64_t i = 0; i < (layers - 1) * heads * 3; ++i) strip.readers.push_back({rows.data(), k});
-    for (int64_t l = 1; l < layers; ++l) plan.groups.push_back({0, l * heads, (l - 1) * 3 * heads, 3 * heads});
+    for (int64_t l = 1; l < layers; l += 4) {  // four later layers at a time, as core/weights asks for them
+      const int64_t last = std::min(l + 4, layers);
+      plan.groups.push_back({0, (last - 1) * heads, (l - 1) * 3 * heads, (last - l) * 3 * heads});
+    }
     std::vector<double> sums(strip.writers.size() * strip.readers.size());
     const PairStrip other = strip;
     const int64_t strips = d / width;
     const double seconds = quickest(1, [&] {
       for (int64_t a = 0; a < strips; ++a) {
+        strip.owner = std::make_shared<char>();  // the first strip stays on the card, the others pass by
         for (int64_t b = a; b < strips; ++b) backend_.addPairSums(strip, a == b ? strip : other, plan, sums, Job());
       }
     });
     const double pairs = 1.5 * static_cast<double>(heads * heads * layers * (layers - 1)), area = static_cast<double>(d * d),
                  thin = static_cast<double>(strip.writers.size() + strip.readers.size());
     line("composition_32x32_d4096_qkv", seconds, pairs * area + thin * area * static_cast<double>(k),
-         4 * thin * static_cast<double>(k * width * strips * strips));
+         4 * thin * static_cast<double>(k * width) * static_cast<double>(strips * (strips + 1)) / 2);
   }
 
-  /// The products, the attention and the head scores of one Llama 8B layer, 4,096 tokens.
-  void llamaLayer(Precision precision) {
+  /// One layer's weights in bf16, as they are stored, in host memory of its own.
+  struct LlamaLayer {
+    std::vector<uint16_t> qkv, o, up, down;
+  };
+
+  static Linear linearOf(const std::vector<uint16_t>& bf16, int64_t outputs, int64_t inputs) {
+    Linear linear;
+    linear.weight.data = reinterpret_cast<const std::byte*>(bf16.data());
+    linear.weight.dtype = DType::BF16;
+    linear.weight.storedRows = outputs, linear.weight.storedCols = inputs;
+    linear.weight.outGroupSize = linear.weight.outGroupStride = outputs;
+    linear.weight.inCount = inputs;
+    return linear;
+  }
+
+  /// `count` small numbers of both signs. The same for each matrix: times don't depend on them.
+  static std::vector<uint16_t> bf16Numbers(int64_t count) {
+    std::vector<uint16_t> numbers(static_cast<size_t>(count));
+    uint32_t state = 1;
+    for (uint16_t& n : numbers) {
+      state = state * 1664525u + 1013904223u;
+      n = static_cast<uint16_t>(0x3C00u + (state >> 25) + ((state >> 9) & 0x8000u));  // 0.0078 to 0.0156
+    }
+    return numbers;
+  }
+
+  /// All layers of Llama 8B's shapes on 4,096 tokens, with norms, rotary positions and head scores, without embedding and logits: the
+  /// first pass with the weights still in host memory, and further ones. No two layers share memory, so that the first one uploads all.
+  void llama() {
     const int64_t n = scaled(4096), d = scaled(4096), groups = std::max<int64_t>(1, 8 / part_), heads = 4 * groups, k = 128,
-                  inner = scaled(14336);
-    if (!hasPrecision(precision)) return;
-    const Matrix qkv = randomMatrix((heads + 2 * groups) * k, d, 3, 0.02), o = randomMatrix(d, heads * k, 4, 0.02),
-                 up = randomMatrix(2 * inner, d, 5, 0.02), down = randomMatrix(d, inner, 6, 0.02);
-    const Linear a = linearOf(qkv), b = linearOf(o), c = linearOf(up), e = linearOf(down);
-    const Tensor x = backend_.upload(randomMatrix(n, d, 7)), read = backend_.allocate(n, (heads + 2 * groups) * k),
-                 out = backend_.allocate(n, heads * k), wide = backend_.allocate(n, 2 * inner), result = backend_.allocate(n, d);
+                  inner = scaled(14336), layers = std::max<int64_t>(2, 32 / part_), read = (heads + 2 * groups) * k;
+    std::vector<LlamaLayer> model(1);
+    model[0] = {bf16Numbers(read * d), bf16Numbers(d * heads * k), bf16Numbers(2 * inner * d), bf16Numbers(d * inner)};
+    while (static_cast<int64_t>(model.size()) < layers) model.push_back(model[0]);
+    const double weights = static_cast<double>(layers * (read * d + d * heads * k + 3 * inner * d)), tokens = static_cast<double>(n),
+                 operations = 2 * weights * tokens + static_cast<double>(layers) * 2 * tokens * tokens * static_cast<double>(heads * k);
+    for (const Precision precision : {Precision::Float32, Precision::Bf16}) {
+      if (!hasPrecision(precision)) continue;
+      backend_.dropCopies();
+      const std::string name = "llama_8b_" + std::to_string(layers) + "_layers_" + std::to_string(n) + "_" + std::string(nameOf(precision));
+      line(name + "_first", timeOf([&] { llamaPass(model, n, d, heads, groups, k, inner); }), operations, 2 * weights);
+      line(name, quickest(1, [&] { llamaPass(model, n, d, heads, groups, k, inner); }), operations, 0);
+    }
+    backend_.dropCopies();
+    backend_.setPrecision(Precision::Float32);
+  }
+
+  void llamaPass(const std::vector<LlamaLayer>& model, int64_t n, int64_t d, int64_t heads, int64_t groups, int64_t k, int64_t inner) {
+    const int64_t width = (heads + 2 * groups) * k;
+    const Tensor x = backend_.upload(randomMatrix(n, d, 7)), normed = backend_.allocate(n, d), read = backend_.allocate(n, width),
+                 out = backend_.allocate(n, heads * k), gate = backend_.allocate(n, inner), wide = backend_.allocate(n, inner);
     Job job;
     const AttentionRule rule{heads, groups, k, k, 1 / std::sqrt(static_cast<double>(k)), 0, 0, true};
     const AttentionInput input{read.colsFrom(0, heads * k), read.colsFrom(heads * k, groups * k),
                                read.colsFrom((heads + groups) * k, groups * k), rule};
-    RowPattern before;  // the keys of previous, own, first
-    before.starts.push_back(0);
-    for (int64_t i = 0; i < n; ++i) {
-      for (const int64_t j : {int64_t{0}, i - 1, i}) {
-        if (j >= 0 && (before.cols.empty() || static_cast<size_t>(before.starts.back()) == before.cols.size() || before.cols.back() < j))
-          before.cols.push_back(static_cast<int32_t>(j));
-      }
-      before.starts.push_back(static_cast<int64_t>(before.cols.size()));
-    }
-    const double seconds = quickest(3, [&] {
-      backend_.linear(x, a, Into::Replace, read, job);
+    NormWeights gain;
+    gain.gain.assign(static_cast<size_t>(d), 1.0f);
+    RopeSpec turns;
+    turns.dims = k;
+    for (int64_t i = 0; i < k / 2; ++i)
+      turns.frequencies.push_back(std::pow(500000.0, -2.0 * static_cast<double>(i) / static_cast<double>(k)));
+    const RowPattern before = previousOwnFirst(n);
+    for (size_t l = 0; l < model.size(); ++l) {
+      const auto expect = [&](const LlamaLayer& layer) {
+        const WeightView views[] = {linearOf(layer.qkv, width, d).weight, linearOf(layer.o, d, heads * k).weight,
+                                    linearOf(layer.up, 2 * inner, d).weight, linearOf(layer.down, d, inner).weight};
+        backend_.expectWeights(views);
+      };
+      if (l == 0) expect(model[0]);
+      if (l + 1 < model.size()) expect(model[l + 1]);  // one layer ahead, as the forward pass does
+      const Linear up = linearOf(model[l].up, 2 * inner, d);
+      Linear first = up, second = up;
+      first.weight = up.weight.outputsFrom(0, inner), second.weight = up.weight.outputsFrom(inner, inner);
+      backend_.norm(x, {NormKind::RmsNorm, 1e-5, 1}, gain, normed, job);
+      backend_.linear(normed, linearOf(model[l].qkv, width, d), Into::Replace, read, job);
+      backend_.rope(input.query, {heads, k, 0, 0, false}, turns, job);
+      backend_.rope(input.key, {groups, k, 0, 0, false}, turns, job);
       const AttentionStatistics rows = backend_.attention(input, out, job);
       backend_.patternSums(input, rows, before, job);
-      backend_.linear(out, b, Into::Replace, result, job);
-      backend_.linear(x, c, Into::Replace, wide, job);
-      backend_.linear(wide.colsFrom(0, inner), e, Into::Replace, result, job);
-      finish(result);
-    });
-    const double weights = static_cast<double>(qkv.size() + o.size() + up.size() + down.size()), tokens = static_cast<double>(n);
-    line("llama_8b_layer_4096_" + std::string(nameOf(precision)), seconds,
-         2 * weights * tokens + 2 * tokens * tokens * static_cast<double>(heads * k), 0);
-    backend_.setPrecision(Precision::Float32);
+      backend_.linear(out, linearOf(model[l].o, d, heads * k), Into::Add, x, job);
+      backend_.norm(x, {NormKind::RmsNorm, 1e-5, 1}, gain, normed, job);
+      backend_.linear(normed, first, Into::Replace, gate, job);
+      backend_.linear(normed, second, Into::Replace, wide, job);
+      backend_.gate(wide, gate, Activation::Silu, job);
+      backend_.linear(wide, linearOf(model[l].down, d, inner), Into::Add, x, job);
+    }
+    finish(x);
+  }
+
+  /// The keys of the scores previous, own and first.
+  static RowPattern previousOwnFirst(int64_t n) {
+    RowPattern pattern;
+    pattern.starts.push_back(0);
+    for (int64_t i = 0; i < n; ++i) {
+      for (const int64_t j : {int64_t{0}, i - 1, i}) {
+        const bool isFirst = static_cast<size_t>(pattern.starts.back()) == pattern.cols.size();
+        if (j >= 0 && (isFirst || pattern.cols.back() < j)) pattern.cols.push_back(static_cast<int32_t>(j));
+      }
+      pattern.starts.push_back(static_cast<int64_t>(pattern.cols.size()));
+    }
+    return pattern;
   }
 
   double attention(const std::string& name, int64_t n, int64_t window, const std::string& more = {}, double beside = 0) {
@@ -263,6 +338,7 @@ class Benches {
   }
 
   Backend& backend_;
+  std::shared_ptr<const void> owner_ = std::make_shared<char>();  // of weights: while it lives they stay on the card
   int64_t part_;
   double float32Rate_ = 0, bf16Rate_ = 0, uploadRate_ = 0;
 };

@@ -69,16 +69,21 @@ def llama(dtype, name):
         else:
             out = torch.nn.functional.scaled_dot_product_attention(q[None], key[None], value[None], is_causal=True)[0]
         y = out.transpose(0, 1).reshape(n, heads * k) @ weights[1].T
-        return y + (x @ weights[2].T)[:, :inner] @ weights[3].T
+        gate, up = torch.split(x @ weights[2].T, inner, dim=1)
+        return y + (torch.nn.functional.silu(gate) * up) @ weights[3].T
 
-    line(name, quickest(3, lambda: layer(True)), "eager, maps made")
-    line(name, quickest(3, lambda: layer(False)), "scaled_dot_product_attention, no maps")
+    def model(withMaps):
+        for _ in range(32):  # the same layer again and again: times don't depend on the numbers
+            layer(withMaps)
+
+    line(name, quickest(1, lambda: model(True)), "eager, maps made; 32 layers without norms and rotary positions")
+    line(name, quickest(1, lambda: model(False)), "scaled_dot_product_attention, no maps; 32 layers without norms and rotary positions")
 
 
 fused("spectra_gpt2_288_fused", 288, 64, 768)
 fused("spectra_32x32_d4096_all_fused", 64, 128, 4096, layers=32)
 deepseek("spectra_deepseek_v3_layer_all", 128, 128, (1536, 512, 512, 7168))
 with torch.no_grad():
-    llama(torch.float32, "llama_8b_layer_4096_float32")
-    llama(torch.bfloat16, "llama_8b_layer_4096_bf16")
+    llama(torch.float32, "llama_8b_32_layers_4096_float32")
+    llama(torch.bfloat16, "llama_8b_32_layers_4096_bf16")
     dense("attention_causal_8192", 8192, 16, 64)

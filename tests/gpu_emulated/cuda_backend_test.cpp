@@ -11,6 +11,7 @@
 #include "core/backend/guarded_backend.h"
 #include "core/backend/open_backend.h"
 #include "core/model/adapter.h"
+#include "core/weights/composition.h"
 #include "core/weights/lora.h"
 #include "tests/support/folders.h"
 #include "tests/support/golden.h"
@@ -126,4 +127,20 @@ TEST_F(EmulatedCuda, aModelLargerThanTheCardStreamsThroughIt) {
     for (int64_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a.data()[i], b.data()[i], 1e-4) << when;
     EXPECT_EQ(backend->reason(), "") << when;  // all of it on the card
   }
+}
+
+TEST_F(EmulatedCuda, compositionInStripsOfWhichOneStays) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  const auto model = Model::open(goldenFolder() / "models" / "qwen2");
+  CompositionOptions here;
+  here.memoryBytes = 1;  // strips and tiles of the least size
+  CompositionOptions there = here;
+  there.backend = std::make_shared<GuardedBackend>(std::make_shared<CudaBackend>(), std::make_shared<CpuBackend>());
+  Job job;
+  const Composition a = composition(*model, here, job), b = composition(*model, there, job);
+  for (size_t kind = 0; kind < a.values.size(); ++kind) {
+    ASSERT_EQ(a.values[kind].size(), b.values[kind].size());
+    for (size_t i = 0; i < a.values[kind].size(); ++i) ASSERT_NEAR(a.values[kind][i], b.values[kind][i], 1e-6);
+  }
+  EXPECT_EQ(there.backend->reason(), "");
 }

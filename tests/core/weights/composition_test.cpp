@@ -6,11 +6,13 @@
 #include <cstdio>
 #include <limits>
 
+#include "core/backend/cpu/cpu_backend.h"
 #include "core/base/error.h"
 #include "core/base/job.h"
 #include "core/checkpoint/checkpoint.h"
 #include "core/weights/composition_change.h"
 #include "core/weights/factored_matrix.h"
+#include "core/weights/pair_sums.h"
 #include "tests/core/weights/golden_weights.h"
 #include "tests/support/safetensors_builder.h"
 
@@ -30,6 +32,20 @@ double largestDifference(const Composition& c, const GoldenTensors& golden) {
   return worst;
 }
 
+/// The CPU in the place of a device that sums pairs.
+class PairDevice : public CpuBackend {
+ public:
+  bool supports(Op op) const override { return op == Op::PairSums || CpuBackend::supports(op); }
+  void addPairSums(const PairStrip& a, const PairStrip& b, const PairPlan& plan, std::span<double> sums, const Job& job) override {
+    if (isFailing) throw Error("a made-up fault");
+    ++calls;
+    if (a.owner == nullptr || b.owner == nullptr) ++ownerless;
+    headscope::core::addPairSums(a, b, plan, sums, job);
+  }
+  bool isFailing = false;
+  int calls = 0, ownerless = 0;
+};
+
 }  // namespace
 
 TEST(Composition, goldenOfEveryFamily) {
@@ -48,6 +64,25 @@ TEST(Composition, goldenOfEveryFamily) {
     EXPECT_LE(whole, 1e-5) << name;
     EXPECT_LE(strips, 1e-5) << name;
   }
+}
+
+TEST(Composition, strippedAndSummedByADeviceWhileTheNextStripIsMade) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  const auto model = goldenModel("llama3_gqa");
+  const GoldenTensors golden = goldenTensors(goldenFolder() / "models" / "llama3_gqa" / "compose.safetensors");
+  const auto device = std::make_shared<PairDevice>();
+  CompositionOptions options;
+  options.fold = defaultFold(model->spec());
+  options.backend = device;
+  Job job;
+  for (const uint64_t bytes : {uint64_t{1}, options.memoryBytes}) {
+    options.memoryBytes = bytes;
+    EXPECT_LE(largestDifference(composition(*model, options, job), golden), 1e-5) << bytes;
+  }
+  EXPECT_GT(device->calls, 3);
+  EXPECT_EQ(device->ownerless, 0);
+  device->isFailing = true;
+  EXPECT_THROW(composition(*model, options, job), Error);
 }
 
 TEST(Composition, permutedWritersGiveAnotherValueOfTheSameSize) {
