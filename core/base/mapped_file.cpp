@@ -52,6 +52,7 @@ void onBusError(int signal, siginfo_t* info, void*) {
     return;
   }
   ::sigaction(signal, &previous, nullptr);  // not ours: it happens again, to who was there before
+  if (info->si_code <= 0) ::raise(signal);  // sent by a process: nothing would repeat it
 }
 
 void watchForCuts() {
