@@ -64,14 +64,19 @@ double FactorCore::squaredNorm() const {
   return trace;
 }
 
-FactorCore factorCore(DoubleMatrix g, int64_t width) {
+FactorCore gramCore(DoubleMatrix g, int64_t width) {
   FactorCore core;
   core.width = width;
   core.isFinite = isAllFinite(g);
   core.gram = std::move(g);
-  if (!core.isFinite) return core;
-  core.triangle = choleskyFactor(core.gram, &core.condition);
-  core.norm = std::sqrt(largestEigenvalue(core.gram));
+  core.condition = std::numeric_limits<double>::infinity();
+  if (core.isFinite) core.norm = std::sqrt(largestEigenvalue(core.gram));
+  return core;
+}
+
+FactorCore factorCore(DoubleMatrix g, int64_t width) {
+  FactorCore core = gramCore(std::move(g), width);
+  if (core.isFinite) core.triangle = choleskyFactor(core.gram, &core.condition);
   return core;
 }
 
@@ -92,8 +97,36 @@ Spectrum factorSpectrum(const FactorCore& core) {
   return spectrumOfSquares(symmetricEigenvalues(core.gram), count);
 }
 
+namespace {
+
+int64_t fusedCount(const FactorCore& left, const FactorCore& right) {
+  return std::min(std::min(left.rank(), right.rank()), std::min(left.width, right.width));
+}
+
+/// Roots of the eigenvalues of T S T^T, T upper triangular.
+std::vector<double> rootsOfTurned(const DoubleMatrix& triangle, DoubleMatrix square, int64_t count) {
+  const int n = static_cast<int>(triangle.rows);
+  cblas_dtrmm(CblasRowMajor, CblasLeft, CblasUpper, CblasNoTrans, CblasNonUnit, n, n, 1.0, triangle.data(), n, square.data(), n);
+  cblas_dtrmm(CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, n, n, 1.0, triangle.data(), n, square.data(), n);
+  std::vector<double> sigma = symmetricEigenvalues(std::move(square));
+  sigma.resize(static_cast<size_t>(count));
+  for (double& v : sigma) v = v > 0 ? std::sqrt(v) : 0.0;
+  return sigma;
+}
+
+}  // namespace
+
+Spectrum fusedFromGrams(const FactorCore& left, const FactorCore& right) {
+  const int64_t count = fusedCount(left, right);
+  if (!left.isFinite || !right.isFinite) return notFinite(count);
+  Spectrum s;
+  s.sigma = rootsOfTurned(choleskyFactor(left.gram), right.gram, count);
+  s.noise = fusedNoise(s.largest(), left.condition, right.condition, left.norm, right.norm) + squaringNoise(s.sigma);
+  return s;
+}
+
 Spectrum fusedSpectrum(const FactorCore& left, const FactorCore& right, const DoubleMatrix* middle, CoreValues values) {
-  const int64_t count = std::min(std::min(left.rank(), right.rank()), std::min(left.width, right.width));
+  const int64_t count = fusedCount(left, right);
   if (!left.isFinite || !right.isFinite) return notFinite(count);
   Spectrum s;
   double squaring = 0;
@@ -102,13 +135,8 @@ Spectrum fusedSpectrum(const FactorCore& left, const FactorCore& right, const Do
     s = fromCore(multiplyTransposed(middle != nullptr ? multiply(left.triangle, *middle) : left.triangle, right.triangle), count);
   } else {
     // The square of that core: R_l (M R_r^T R_r M^T) R_l^T
-    DoubleMatrix square = middle != nullptr ? multiplyTransposed(multiply(*middle, right.gram), *middle) : right.gram;
-    const int n = static_cast<int>(left.rank());
-    cblas_dtrmm(CblasRowMajor, CblasLeft, CblasUpper, CblasNoTrans, CblasNonUnit, n, n, 1.0, left.triangle.data(), n, square.data(), n);
-    cblas_dtrmm(CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, n, n, 1.0, left.triangle.data(), n, square.data(), n);
-    s.sigma = symmetricEigenvalues(std::move(square));
-    s.sigma.resize(static_cast<size_t>(count));
-    for (double& v : s.sigma) v = v > 0 ? std::sqrt(v) : 0.0;
+    s.sigma =
+        rootsOfTurned(left.triangle, middle != nullptr ? multiplyTransposed(multiply(*middle, right.gram), *middle) : right.gram, count);
     squaring = squaringNoise(s.sigma);
   }
   s.route = SpectrumRoute::Gram;

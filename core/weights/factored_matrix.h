@@ -38,6 +38,9 @@ FactorCore factorCore(ConstMatrixView factor);
 /// From a Gram matrix that is already there (of a product, or tiled).
 FactorCore factorCore(DoubleMatrix gram, int64_t width);
 
+/// Without triangle and condition: what fusedFromGrams needs.
+FactorCore gramCore(DoubleMatrix gram, int64_t width);
+
 /// Singular values of the factor itself by the Gram route; min(k, m) of them.
 Spectrum factorSpectrum(const FactorCore& core);
 /// The same from the Gram matrix' eigenvalues, descending; `count` of them.
@@ -48,6 +51,10 @@ enum class CoreValues { Svd, Eigen };
 /// The caller decides what to do where noise is above kGramTolerance.
 Spectrum fusedSpectrum(const FactorCore& left, const FactorCore& right, const DoubleMatrix* middle = nullptr,
                        CoreValues values = CoreValues::Svd);
+
+/// fusedSpectrum with CoreValues::Eigen of cores without triangles: one is factored, and noise is the bound that no condition makes
+/// less. Where that bound matters the caller completes the cores.
+Spectrum fusedFromGrams(const FactorCore& left, const FactorCore& right);
 
 /// Singular values by thin QR in double, of a factor [k, m], and of L^T M R.
 Spectrum householderSpectrum(const DoubleMatrix& factor);

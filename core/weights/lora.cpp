@@ -42,7 +42,9 @@ double trace(const DoubleMatrix& a) {
 void scaleBlock(DoubleMatrix& g, int64_t first, int64_t count, double factor) {
   for (int64_t i = first; i < first + count; ++i) {
     for (int64_t j = 0; j < g.cols; ++j) g(i, j) *= factor;
-    for (int64_t j = 0; j < g.rows; ++j) g(j, i) *= factor;
+  }
+  for (int64_t i = 0; i < g.rows; ++i) {
+    for (int64_t j = first; j < first + count; ++j) g(i, j) *= factor;
   }
 }
 
@@ -160,7 +162,7 @@ LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options, LoraDeco
   }
   if (isChanged) {
     const Stacks s = stacksOf(a, b);
-    out.change = decompositions.fused(factorCore(s.left, d), factorCore(s.right, d));
+    out.change = decompositions.fused(gramCore(s.left, d), gramCore(s.right, d));
     if (needsHouseholder(out.change)) out.change = exactChange(pair);
     double squared = 0;
     for (const double v : out.change.sigma) squared += v * v;
@@ -172,10 +174,9 @@ LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options, LoraDeco
     out.termNorms = {norm(innerProduct(a.directionGram, firstRight)), norm(innerProduct(secondLeft, b.directionGram)),
                      norm(innerProduct(multiply(multiply(a.directionGram, middle), b.directionGram), middle))};
     if (options.withDetails) {
-      const FactorCore da = factorCore(a.directionGram, d), db = factorCore(b.directionGram, d);
-      out.termSigma = {decompositions.fusedExactly(da, factorCore(firstRight, d)).sigma,
-                       decompositions.fusedExactly(factorCore(secondLeft, d), db).sigma,
-                       decompositions.fusedExactly(da, db, &middle).sigma};
+      const FactorCore da = gramCore(a.directionGram, d), db = gramCore(b.directionGram, d);
+      out.termSigma = {decompositions.fusedExactly(da, gramCore(firstRight, d)).sigma,
+                       decompositions.fusedExactly(gramCore(secondLeft, d), db).sigma, decompositions.fusedExactly(da, db, &middle).sigma};
     }
   }
   out.change.sigma.resize(static_cast<size_t>(n), 0.0);

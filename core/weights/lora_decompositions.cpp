@@ -11,6 +11,8 @@ namespace {
 
 constexpr double kEpsilons[] = {0.01, 0.001};
 
+FactorCore completed(const FactorCore& core) { return core.triangle.rows > 0 ? core : factorCore(core.gram, core.width); }
+
 }  // namespace
 
 GramBasis gramBasis(const DoubleMatrix& g) {
@@ -28,11 +30,15 @@ GramBasis gramBasis(const DoubleMatrix& g) {
 
 Spectrum LoraDecompositions::fused(const FactorCore& left, const FactorCore& right) {
   if (step_ != Step::Here) return fusedExactly(left, right);
-  Spectrum s = fusedSpectrum(left, right, nullptr, CoreValues::Eigen);
-  return needsHouseholder(s, kEpsilons) ? fusedSpectrum(left, right) : s;
+  Spectrum s = fusedFromGrams(left, right);
+  if (!needsHouseholder(s, kEpsilons)) return s;
+  const FactorCore l = completed(left), r = completed(right);
+  s = fusedSpectrum(l, r, nullptr, CoreValues::Eigen);
+  return needsHouseholder(s, kEpsilons) ? fusedSpectrum(l, r) : s;
 }
 
-Spectrum LoraDecompositions::fusedExactly(const FactorCore& left, const FactorCore& right, const DoubleMatrix* middle) {
+Spectrum LoraDecompositions::fusedExactly(const FactorCore& first, const FactorCore& second, const DoubleMatrix* middle) {
+  const FactorCore left = completed(first), right = completed(second);
   if (step_ == Step::Here || !left.isFinite || !right.isFinite) return fusedSpectrum(left, right, middle);
   // L^T M R = Q_l (R_l M R_r^T) Q_r^T
   Spectrum s;

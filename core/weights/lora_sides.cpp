@@ -103,9 +103,9 @@ void HeadSide::finish() {
       for (int64_t j = 0; j < i; ++j) after(i, j) = after(j, i) = gram(i, j) + after(i, j) + after(j, i);
       after(i, i) = gram(i, i) + 2 * after(i, i);
     }
-    changedCore = factorCore(std::move(after), depth);
+    changedCore = gramCore(std::move(after), depth);
   }
-  core = factorCore(std::move(gram), depth);
+  core = gramCore(std::move(gram), depth);
   gram = {};
 }
 

@@ -28,7 +28,7 @@ struct HeadSide {
   DoubleMatrix gram;             // F F^T [k, k]; empty once finished
   DoubleMatrix cross;            // D F^T [r, k]
   DoubleMatrix directionGram;    // D D^T [r, r]
-  FactorCore core;               // of F
+  FactorCore core;               // of F, as changedCore without its triangle (gramCore)
   FactorCore changedCore;        // of F + C D; empty when nothing changed
   double squaredChange = 0;      // ||C D||^2
 
