@@ -3,6 +3,7 @@
 // a block, and a drag draws all that it crosses.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "core/base/error.h"
 #include "core/mechanisms/comparison.h"
@@ -15,6 +16,7 @@
 #include "views/figure/build.h"
 #include "views/map_sampling.h"
 #include "views/mechanism_words.h"
+#include "views/parameter_sliders.h"
 #include "views/view_list.h"
 #include "views/whole_model.h"
 
@@ -86,8 +88,9 @@ struct MaskLayout {
 
 constexpr size_t kFacts = 8;
 
-MaskLayout layoutOf(Size size, const Theme& t) {
-  const double strip = std::min(56.0, size.width * 0.12), top = t.gap * 2 + t.smallSize * 1.4, line = t.smallSize * 1.6;
+MaskLayout layoutOf(Size size, bool isPaper, const Theme& t) {
+  const double strip = std::min(56.0, size.width * 0.12), top = t.gap * 2 + t.smallSize * 1.4 + parameterSlidersHeight(size, isPaper, t),
+               line = t.smallSize * 1.6;
   const double numbers = line * 4.4 + factsHeight(kFacts, size.width - 2 * t.gap, t) + 3 * t.gap;
   const double width = (size.width - 5 * t.gap - strip) / 2;
   const double side = std::max(24.0, size.height > 0 ? std::min(width, size.height - top - numbers) : width);
@@ -119,6 +122,12 @@ std::string withBlock(const std::string& text, int64_t query, int64_t key, bool 
 
 bool isBlocks(const std::string& mechanism) { return mechanism.substr(0, mechanism.find(':')) == "block"; }
 
+/// Those that are a choice of keys.
+std::vector<std::string> masks() {
+  return {"local", "sinks", "strided",   "fixed",     "dilated",      "global",        "block",
+          "topk",  "topp",  "clustered", "symmetric", "source_local", "source_strided"};
+}
+
 constexpr int64_t kDraw = 8;  // Pick::a of the word that begins a mask drawn by hand
 
 class MaskView : public View {
@@ -142,13 +151,16 @@ class MaskView : public View {
     data->step = int64_t{1} << levelFor(static_cast<double>(data->count), kCells);
     try {
       const auto mechanism = core::parseMechanism(data->mechanism);
-      const core::LayerHeads layer(input.trace, data->head.layer, job);
-      const core::HeadInput head = layer.input(data->head.head);
+      // The whole layer's weights are decoded only for what reads them: a slider waits for this
+      std::optional<core::LayerHeads> layer;
+      if (mechanism->name() == "dense_attention") layer.emplace(input.trace, data->head.layer, job);
+      const core::HeadInput head = layer ? layer->input(data->head.head) : core::headInput(input.trace, data->head);
+      const core::Matrix outputWeight = core::headOutputWeight(input.trace->model(), data->head);
       const std::shared_ptr<const core::Mechanism> both[] = {core::parseMechanism("dense"), mechanism};
       core::ComparisonOptions options;
       options.keepsRows = true;
       options.errors.hasRankCorrelation = false;  // not shown, and a sort of every row
-      auto results = core::compareMechanisms(head, layer.outputWeight(data->head.head), both, options, job);
+      auto results = core::compareMechanisms(head, outputWeight, both, options, job);
       data->dense = results[0].cost;
       data->result = std::move(results[1]);
       data->refusal = data->result.refusal;
@@ -166,8 +178,14 @@ class MaskView : public View {
     if (!input.trace) return emptyFigure(frame.size, "An attention pattern over this prompt", "Open a model and run a prompt", frame.theme);
     const auto* mask = dynamic_cast<const MaskData*>(data);
     if (mask == nullptr) return emptyFigure(frame.size, shownMechanism(input), "Computing", frame.theme);
-    if (!mask->refusal.empty()) return emptyFigure(frame.size, mask->refusal, "Choose another mechanism", frame.theme);
-    return drawMask(*mask, input.options, frame);
+    if (!mask->refusal.empty()) {
+      Figure figure = emptyFigure(frame.size, mask->refusal, "Choose another mechanism", frame.theme);
+      addParameterSliders(figure, input, masks(), frame);
+      return figure;
+    }
+    Figure figure = drawMask(*mask, input.options, frame);
+    addParameterSliders(figure, input, masks(), frame);
+    return figure;
   }
 
   Table table(const ViewInput& input, core::Job& job) const override {
@@ -187,6 +205,7 @@ class MaskView : public View {
               core::Selection& selection) const override {
     if (!input.trace) return false;
     if (toggleWholeModel(gesture, options)) return true;
+    if (moveParameterSliders(gesture, input, masks(), options)) return true;
     const std::string text = shownMechanism(input);
     const bool isClick = gesture.kind == Gesture::Kind::Click;
     if (isClick && gesture.pick.kind == Pick::Kind::Control && gesture.pick.a == kDraw) {
@@ -203,7 +222,7 @@ class MaskView : public View {
     if (!isBlocks(text) || (!isClick && gesture.kind != Gesture::Kind::Drag)) return false;
     int64_t query = gesture.pick.a, key = gesture.pick.b;
     if (!isClick) {  // a drag's pick is of where it began
-      const Rect plot = layoutOf(size, lightTheme()).pattern;
+      const Rect plot = layoutOf(size, false, lightTheme()).pattern;
       if (!plot.contains(gesture.start) || !plot.contains(gesture.at)) return false;
       const double count = static_cast<double>(input.trace->count());
       query = static_cast<int64_t>((gesture.at.y - plot.y) / plot.height * count);
@@ -239,7 +258,7 @@ class MaskView : public View {
     Figure figure;
     figure.background = t.canvas;
     figure.title = "Mask " + headName(data.head) + ", " + data.mechanism;
-    const MaskLayout layout = layoutOf(frame.size, t);
+    const MaskLayout layout = layoutOf(frame.size, frame.isPaper, t);
     figure.size = layout.size;
     addPicture(figure, layout.pattern, data, true, options, frame);
     addPicture(figure, layout.truth, data, false, options, frame);

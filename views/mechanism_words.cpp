@@ -85,19 +85,25 @@ std::string shownKey(const ViewInput& input) {
   return std::to_string(reinterpret_cast<uintptr_t>(input.trace.get())) + ":" + headName(input.selection) + ":" + shownMechanism(input);
 }
 
-std::string everyMechanism(int64_t count) {
+std::string sizedMechanism(const std::string& name, int64_t count) {
+  std::string word = name;
+  const core::MechanismKind* kind = core::findMechanism(name);
+  if (kind == nullptr) return word;
   const int64_t most = quarterOf(count);
+  for (const core::Parameter& p : kind->parameters) {
+    const bool isSize = p.name == "window" || p.name == "k" || p.name == "landmarks" || p.name == "rank" || p.name == "clusters" ||
+                        p.name == "size" || p.name == "stride";
+    const double standard = isSize ? std::strtod(p.defaultText.c_str(), nullptr) : 0;
+    if (isSize && static_cast<double>(most) < standard) setParameter(word, p.name, std::to_string(most));
+  }
+  return word;
+}
+
+std::string everyMechanism(int64_t count) {
   std::string out;
   for (const core::MechanismKind& kind : core::allMechanisms()) {
     if (kind.name == "dense" || kind.name == "causal") continue;
-    std::string word = kind.name;
-    for (const core::Parameter& p : kind.parameters) {
-      const bool isSize = p.name == "window" || p.name == "k" || p.name == "landmarks" || p.name == "rank" || p.name == "clusters" ||
-                          p.name == "size" || p.name == "stride";
-      const double standard = isSize ? std::strtod(p.defaultText.c_str(), nullptr) : 0;
-      if (isSize && static_cast<double>(most) < standard) setParameter(word, p.name, std::to_string(most));
-    }
-    out += (out.empty() ? "" : ";") + word;
+    out += (out.empty() ? "" : ";") + sizedMechanism(kind.name, count);
   }
   return out;
 }

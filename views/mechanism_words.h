@@ -22,6 +22,8 @@ std::string shownMechanism(const ViewInput& input);
 std::string shownSubject(const ViewInput& input);
 /// Begins the data key of a view of one head under it: the trace, the head, the mechanism.
 std::string shownKey(const ViewInput& input);
+/// This kind at its standard parameters, its sizes no larger than a quarter of a prompt of this many tokens, so that it hides something.
+std::string sizedMechanism(const std::string& name, int64_t count);
 /// Every kind of the registry that is not the model's own attention, ";" between them, sized for a prompt of this many tokens
 /// so that windows and ranks hide something.
 std::string everyMechanism(int64_t count);

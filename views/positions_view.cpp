@@ -103,8 +103,8 @@ class PositionsView : public View {
     data->count = input.trace->count();
     data->step = int64_t{1} << levelFor(static_cast<double>(data->count), kCells);
     data->modelName = input.trace->model().name();
-    const core::LayerHeads layer(input.trace, data->head.layer, job);
-    const core::HeadInput head = layer.input(data->head.head);
+    const core::HeadInput head = core::headInput(input.trace, data->head);
+    const core::Matrix outputWeight = core::headOutputWeight(input.trace->model(), data->head);
     const std::pair<std::string, std::string> kinds[] = {
         {"as trained", "dense"}, {ropeTitle(input.options), plainRope(input.options)}, {"ALiBi", "alibi"}, {"no positions", "nope"}};
     for (const auto& [title, word] : kinds) {
@@ -117,7 +117,7 @@ class PositionsView : public View {
         const core::HeadRun* runs[] = {run.get()};
         core::ErrorOptions options;
         options.hasRows = false;
-        kind->error = core::headErrors(head, runs, layer.outputWeight(data->head.head), options, job)[0].output;
+        kind->error = core::headErrors(head, runs, outputWeight, options, job)[0].output;
         kind->notes = run->notes();
       } catch (const core::Error& e) {
         kind->refusal = e.fault();

@@ -1,13 +1,22 @@
 #include "app/window/pane_board.h"
 
 #include <QMetaObject>
+#include <QTimer>
 #include <algorithm>
 #include <cmath>
 
 namespace headscope::app {
 namespace {
 constexpr double kGlide_ms = 150;
+/// A slider that moves asks for something new every frame: what was asked for may finish and be shown unless it takes longer than this.
+constexpr int kLetFinish_ms = 120;
+
+/// Keys of the same run and model, which differ in what is selected or what options say.
+bool isOfSameRun(const std::string& a, const std::string& b) {
+  const auto run = [](const std::string& key) { return key.substr(key.rfind('|', key.rfind('|') - 1)); };
+  return a.find('|') != a.rfind('|') && run(a) == run(b);
 }
+}  // namespace
 
 void PaneBoard::changeOptions(int pane, const core::ViewOptions& options) {
   slots_[static_cast<size_t>(pane)].gliding.invalidate();
@@ -75,11 +84,16 @@ void PaneBoard::fetch(int index, Slot& slot, Pane& shown, views::Size size) {
     return;
   }
   key += '|' + std::to_string(shown.view->needsTrace() ? state_.traceNumber() : 0) + '|' + std::to_string(state_.modelNumber());
-  const bool isNew = key != slot.wanted;
+  const bool isNew = key != slot.asked;
   slot.wanted = key;
   if (key == slot.key || key == slot.failed) return;
+  const bool isActive = state_.jobs().isActive(laneOf(index));
+  if (isNew && isActive && slot.since.elapsed() < kLetFinish_ms && isOfSameRun(slot.asked, key)) {
+    QTimer::singleShot(kLetFinish_ms, &state_, repaint_);
+    return;
+  }
   // Once a key; again when it was stopped and is no longer to be.
-  const bool wasDropped = !state_.jobs().isActive(laneOf(index)) && !state_.isStopped(laneOf(index));
+  const bool wasDropped = !isActive && !state_.isStopped(laneOf(index));
   if (isNew || wasDropped) request(index, slot, *shown.view, shown.input, size);
 }
 
@@ -138,6 +152,8 @@ void PaneBoard::glide(int index, Slot& slot) {
 
 void PaneBoard::request(int index, Slot& slot, const views::View& view, const views::ViewInput& input, views::Size size) {
   const std::string key = slot.wanted;
+  slot.asked = key;
+  slot.since.start();
   slot.job = state_.jobs().submit(
       laneOf(index), std::string(view.title()),
       [this, index, key, &view, input, size](core::Job& job) -> JobRunner::Delivery {
@@ -146,7 +162,7 @@ void PaneBoard::request(int index, Slot& slot, const views::View& view, const vi
               &state_,
               [this, index, key, part] {
                 Slot& slot = slots_[static_cast<size_t>(index)];
-                if (slot.wanted != key || slot.key == key) return;
+                if (slot.asked != key || slot.key == key) return;
                 slot.data = part;
                 slot.partOf = key;
                 repaint_();
@@ -156,8 +172,8 @@ void PaneBoard::request(int index, Slot& slot, const views::View& view, const vi
         auto data = view.computeInParts(input, size, job, showPart);
         return [this, index, key, data] {
           Slot& done = slots_[static_cast<size_t>(index)];
-          if (done.wanted != key) return;
-          done.data = data;
+          if (done.asked != key) return;
+          done.data = data;  // also where the slider is further by now: it moves on from here
           done.key = key;
           done.job.reset();
           repaint_();
@@ -165,7 +181,7 @@ void PaneBoard::request(int index, Slot& slot, const views::View& view, const vi
       },
       [this, index, key](const core::Error& e) {
         Slot& done = slots_[static_cast<size_t>(index)];
-        if (done.wanted != key) return;
+        if (done.asked != key) return;
         done.failed = key;
         done.fault = describe(e).toStdString();
         done.job.reset();

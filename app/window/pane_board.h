@@ -42,11 +42,13 @@ class PaneBoard : public views::WorkspaceHost {
 
  private:
   struct Slot {
-    std::string view;    // whose data it is
-    std::string wanted;  // newest key asked for
-    std::string key;     // of data, when it is whole
-    std::string partOf;  // key that data is a part of, when it is not
-    std::string failed;  // key whose computation failed, not to be tried again
+    std::string view;     // whose data it is
+    std::string wanted;   // newest key that the pane should show
+    std::string asked;    // key that was computed last, or is being
+    QElapsedTimer since;  // when that was asked for
+    std::string key;      // of data, when it is whole
+    std::string partOf;   // key that data is a part of, when it is not
+    std::string failed;   // key whose computation failed, not to be tried again
     std::string fault;
     std::shared_ptr<const views::ViewData> data;
     std::shared_ptr<core::Job> job;

@@ -19,10 +19,17 @@ namespace {
 constexpr int kPatience_ms = 120'000;  // for one picture; a run that needs more has gone wrong
 constexpr int kZoomSteps = 14, kPanSteps = 48;
 constexpr int kMapPane = 1;
+constexpr int kSliderSteps = 24;
 
 double monotonicSeconds() {
   timespec t{};
   ::clock_gettime(CLOCK_MONOTONIC, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+double processorSeconds() {
+  timespec t{};
+  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
   return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
 }
 
@@ -108,13 +115,32 @@ void WindowTimes::zoomAndPan() {
   settle();
 }
 
+void WindowTimes::moveSlider() {
+  AppState& state = window_.state();
+  state.setView(kMapPane, "mask");
+  settle();
+  Canvas* canvas = window_.canvas();
+  for (int i = 0; i <= kSliderSteps; ++i) {
+    core::ViewOptions options = state.pane(kMapPane).options;
+    options.numbers["window"] = 4 + 7 * i % 61;
+    const double from = monotonicSeconds(), processor = processorSeconds();
+    window_.board().changeOptions(kMapPane, options);  // as the slider does
+    canvas->update();
+    const uint64_t before = canvas->frameCount();
+    if (!waitFor([&] { return canvas->frameCount() > before && window_.board().isSettled() && canvas->isIdle(); })) return;
+    if (i > 0) sliderSteps_.push_back({monotonicSeconds() - from, processorSeconds() - processor});  // the first one fills caches
+  }
+}
+
 void WindowTimes::run() {
   const bool isThere = waitFor([this] { return maps_s_.has_value(); });
   settle();
   const std::vector<Canvas::FrameTimes> loading = frames_;
   frames_.clear();
   if (isThere) zoomAndPan();
-  write(loading, frames_);
+  const std::vector<Canvas::FrameTimes> moving = frames_;
+  if (isThere) moveSlider();
+  write(loading, moving);
   window_.close();  // the last one: the program ends
   if (!isThere) QCoreApplication::exit(1);
 }
@@ -138,6 +164,8 @@ void WindowTimes::write(const std::vector<Canvas::FrameTimes>& loading, const st
   };
   add("loading_frames", loading, 1);  // the first makes the type and the shaders
   add("moving_frames", moving, 0);
+  auto& slider = times["slider_steps"] = nlohmann::ordered_json::array();
+  for (const auto& [wall, processor] : sliderSteps_) slider.push_back({{"wall_s", wall}, {"processor_s", processor}});
   core::writeFileWhole(file_, [&](std::ostream& out) { out << times.dump() << "\n"; });
 }
 

@@ -6,6 +6,17 @@
 
 namespace headscope::core {
 
+Matrix headOutputWeight(const Model& model, HeadRef head) {
+  const Linear output = model.attention(head.layer).output;
+  const int64_t width = output.inputs() / model.spec().heads;
+  Matrix stored(output.outputs(), width), out(width, output.outputs());  // [d, v], [v, d]
+  decodeTile(output, 0, stored.rows(), head.head * width, stored.view());
+  for (int64_t r = 0; r < stored.rows(); ++r) {
+    for (int64_t c = 0; c < width; ++c) out(c, r) = stored(r, c);
+  }
+  return out;
+}
+
 HeadInput headRules(const ModelSpec& spec, HeadRef head) {
   const LayerSpec& layer = spec.layer[static_cast<size_t>(head.layer)];
   HeadInput input;

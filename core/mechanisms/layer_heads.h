@@ -29,6 +29,9 @@ class LayerHeads {
   Matrix normed_;  // [N, d]; empty where the projections read the residual stream as it is
 };
 
+/// W_O of one head [v, d] as LayerHeads has it (adapter on), without decoding the rest of the layer.
+Matrix headOutputWeight(const Model& model, HeadRef head);
+
 /// What a head of this model is, without Q, K and V: scale, cap, window, rotation, place.
 HeadInput headRules(const ModelSpec& spec, HeadRef head);
 

@@ -50,6 +50,29 @@ TEST_F(MechanismWindow, blocksAreDrawnWithTheMouse) {
   ASSERT_TRUE(settle());
 }
 
+TEST_F(MechanismWindow, masksAndTheirNumbersAreInThePane) {
+  show("mask");
+  clickCanvas(findPick(0, [](const Pick& p) { return p.kind == Pick::Kind::Control && p.tip.find("StreamingLLM") != std::string::npos; }));
+  ASSERT_TRUE(waitFor([&] { return mechanism().rfind("sinks", 0) == 0; }));
+  ASSERT_TRUE(settle());
+  frame();
+  const auto isTrack = [](const Pick& p) { return p.kind == Pick::Kind::Control && p.tip.find("last keys") == 0; };
+  const QPoint knob = findPick(0, isTrack);
+  const std::string before = mechanism();
+  QWidget* canvas = window_->canvas();
+  QTest::mousePress(canvas, Qt::LeftButton, {}, knob);
+  frame();
+  for (int step = 1; step <= 20; ++step) {  // each asks for another mask before the last one is there
+    QTest::mouseMove(canvas, knob - QPoint(step, 0));
+    frame();
+  }
+  QTest::mouseRelease(canvas, Qt::LeftButton, {}, knob - QPoint(20, 0));
+  frame();
+  EXPECT_NE(mechanism(), before);
+  ASSERT_TRUE(waitFor([&] { return settle() && window_->board().isSettled(); }));  // and the last one is shown in the end
+  EXPECT_TRUE(window_->board().hasPicture(0));
+}
+
 TEST_F(MechanismWindow, theWholeModelRunsUnderThePanesMechanism) {
   show("mask");
   const auto trained = state().trace();

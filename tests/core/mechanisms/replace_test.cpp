@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "core/attention/attention_map.h"
@@ -13,6 +14,7 @@
 #include "core/mechanisms/registry.h"
 #include "core/mechanisms/replace.h"
 #include "tests/support/folders.h"
+#include "tests/support/golden.h"
 
 namespace headscope::tests {
 namespace {
@@ -177,6 +179,24 @@ TEST_F(Replaced, scoresAreOfTheMapThatWasUsed) {
   const HeadScores nothing = headScores(*under("off", {{2, 1}}), false, job);
   EXPECT_EQ(nothing.at("self", {2, 1}), 0.0);
   EXPECT_TRUE(std::isnan(nothing.at("entropy", {2, 1})));
+}
+
+TEST_F(Replaced, oneHeadsOutputWeightIsTheLayersPart) {
+  for (const char* name : {"gpt2", "llama3_gqa", "deepseek_v3", "bert", "pythia", "gemma2", "qwen3"}) {
+    const auto folder = tests::goldenFolder() / "models" / name;
+    if (!std::filesystem::exists(folder)) continue;
+    const auto other = Model::open(folder);
+    const HeadWeights layer = headWeights(*other, 1, Fold::Off);
+    for (int64_t h = 0; h < other->spec().heads; ++h) {
+      const Matrix own = headOutputWeight(*other, {1, h});
+      const ConstMatrixView whole = layer.outputOf(h);
+      ASSERT_EQ(own.rows(), whole.rows);
+      ASSERT_EQ(own.cols(), whole.cols);
+      for (int64_t r = 0; r < whole.rows; ++r) {
+        for (int64_t c = 0; c < whole.cols; ++c) ASSERT_EQ(own(r, c), whole(r, c)) << name;
+      }
+    }
+  }
 }
 
 TEST_F(Replaced, budgetTakesTheCheapestUnderTheBound) {
