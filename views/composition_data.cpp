@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/base/job.h"
 #include "core/weights/cached_results.h"
 #include "views/device.h"
 
@@ -11,9 +12,10 @@ namespace headscope::views {
 namespace {
 
 using core::CompositionKind;
-constexpr int64_t kChangeCells = 256;  // of the matrix of changes on a side
+constexpr uint64_t kLargeModel = uint64_t{2048} << 20;  // DeepSeek-V3's 61 layers of 128 heads: hours, with progress; beyond it is refused
+constexpr int64_t kChangeCells = 256;                   // of the matrix of changes on a side
 
-void findStrongest(CompositionData& data) {
+void findStrongest(CompositionData& data, const core::Job& job) {
   const core::Composition& c = data.scores;
   const int64_t n = data.layers * data.heads;
   for (int kind = 0; kind < 3; ++kind) {
@@ -22,6 +24,7 @@ void findStrongest(CompositionData& data) {
     core::Matrix& matrix = data.excess[k];
     matrix = core::Matrix::zeros(n, n);
     for (int64_t from = 0; from < n; ++from) {
+      job.checkpoint();
       for (int64_t to = (from / data.heads + 1) * data.heads; to < n; ++to) {
         const CompositionEdge e = data.edge(kind, static_cast<uint32_t>(from * n + to));
         matrix(from, to) = static_cast<float>(std::isnan(e.excess) ? e.excess : std::max(0.0, e.excess));
@@ -36,7 +39,7 @@ void findStrongest(CompositionData& data) {
   }
 }
 
-void findChanges(CompositionData& data) {
+void findChanges(CompositionData& data, const core::Job& job) {
   const int64_t n = data.layers * data.heads, step = (n + kChangeCells - 1) / kChangeCells, cells = (n + step - 1) / step;
   for (size_t k = 0; k < 3; ++k) {
     const std::vector<float>&after = data.scores.values[k], &before = data.base->values[k];
@@ -44,6 +47,7 @@ void findChanges(CompositionData& data) {
     core::Matrix& pooled = data.change[k];
     pooled = core::Matrix::zeros(cells, cells);
     for (int64_t from = 0; from < n; ++from) {
+      job.checkpoint();
       for (int64_t to = (from / data.heads + 1) * data.heads; to < n; ++to) {
         const auto index = static_cast<size_t>(from * n + to);
         const float change = after[index] - before[index];
@@ -118,9 +122,10 @@ std::shared_ptr<const CompositionData> computeComposition(const ViewInput& input
   core::CompositionOptions options;
   options.fold = core::defaultFold(model.spec());
   options.backend = deviceOf(input);
+  if (!core::fitsComposition(model.spec(), options)) options.memoryBytes = kLargeModel;
   const auto data = start();
   data->scores = core::cachedComposition(model, options, core::DiskCache::ofUser(), job);
-  findStrongest(*data);
+  findStrongest(*data, job);
   if (model.adapter() == nullptr) return data;
   // The graph is there; what the adapter changed in it follows.
   if (show) show(data);
@@ -129,7 +134,7 @@ std::shared_ptr<const CompositionData> computeComposition(const ViewInput& input
   for (size_t k = 0; k < 3; ++k) both->excess[k] = data->excess[k].clone();
   both->base =
       std::make_shared<const core::Composition>(core::cachedComposition(*model.withoutAdapter(), options, core::DiskCache::ofUser(), job));
-  findChanges(*both);
+  findChanges(*both, job);
   return both;
 }
 

@@ -135,8 +135,13 @@ class Graph {
     const std::string name = core::headName(head);
     const bool isLeft = p.x + radius_ + frame_.measure.width(name, theme_.small()) + 4 > left_ + stepX_ * static_cast<double>(data_.heads);
     const double width = frame_.measure.width(name, theme_.small()), x = isLeft ? p.x - radius_ - 3 - width : p.x + radius_ + 3;
-    const RectItem ground{
-        {x - 1, p.y - theme_.smallSize * 0.62, width + 2, theme_.smallSize * 1.24}, theme_.canvas.withAlpha(0.8), kTransparent, 0, 2};
+    const Rect place{x - 1, p.y - theme_.smallSize * 0.62, width + 2, theme_.smallSize * 1.24};
+    const auto meets = [&](const Rect& o) {
+      return place.x < o.right() && o.x < place.right() && place.y < o.bottom() && o.y < place.bottom();
+    };
+    if (!isOverlay && std::any_of(names_.begin(), names_.end(), meets)) return;  // the stronger edge's name stays readable
+    if (!isOverlay) names_.push_back(place);
+    const RectItem ground{place, theme_.canvas.withAlpha(0.8), kTransparent, 0, 2};
     const TextItem text = textAt({x, p.y}, name, theme_.small(), color, AnchorX::Left, AnchorY::Middle);
     if (isOverlay) {
       figure_.addOverlay(ground), figure_.addOverlay(text);
@@ -170,7 +175,8 @@ class Graph {
   const Theme& theme_;
   bool isChange_;
   double left_ = 0, top_ = 0, bottom_ = 0, stepX_ = 0, stepY_ = 0, radius_ = 0;
-  std::vector<char> used_;  // [layers * heads] has an edge that is drawn
+  std::vector<char> used_;   // [layers * heads] has an edge that is drawn
+  std::vector<Rect> names_;  // where names are written
 };
 
 /// Colours, and how many edges are drawn and hidden: always said. In a row over the graph, or two. Returns their height.
@@ -193,8 +199,8 @@ double addLegend(Figure& figure, const ViewInput& input, const ViewFrame& frame,
     }
   }
   const size_t hidden = chosen.eligible - chosen.edges.size();
-  const std::string words =
-      std::to_string(chosen.edges.size()) + " edges" + (hidden > 0 ? ", " + std::to_string(hidden) + " weaker hidden" : "");
+  const std::string words = std::to_string(chosen.edges.size()) + (chosen.edges.size() == 1 ? " edge" : " edges") +
+                            (hidden > 0 ? ", " + std::to_string(hidden) + " weaker hidden" : "");
   const bool hasRoom = frame.measure.width(words, t.small()) < area.right() - x;
   const double below = hasRoom ? 0 : t.smallSize * 1.5;
   figure.add(textAt({hasRoom ? area.right() : area.x, y + below}, words, t.small(), t.inkSecond, hasRoom ? AnchorX::Right : AnchorX::Left,
@@ -236,6 +242,25 @@ void addCellReading(Figure& figure, const CompositionData& data, int kind, const
          shortNumber(e.value), note, frame.theme, frame.measure);
 }
 
+/// The pane's name with its strongest pair, which is framed where its cell is too small to be seen.
+void addPaneName(Figure& figure, const CompositionData& data, int kind, bool hasChange, const ViewFrame& frame, const Rect& plot) {
+  constexpr double kSeenCell = 4;
+  const Theme& t = frame.theme;
+  const std::vector<uint32_t>& order = (hasChange ? data.changed : data.strongest)[static_cast<size_t>(kind)];
+  std::string name = std::string(kKindNames[kind]) + (hasChange ? ", change" : "");
+  const double cell = plot.width / static_cast<double>(std::max<int64_t>(1, data.layers * data.heads));
+  if (!order.empty()) {
+    const CompositionEdge e = data.edge(kind, order.front());
+    const std::string pair = name + ", most " + core::headName(e.from) + " to " + core::headName(e.to);
+    if (frame.measure.width(pair, t.small()) <= plot.width) name = pair;
+    const double half = kSeenCell / 2 + 1, row = static_cast<double>(e.from.layer * data.heads + e.from.head) + 0.5,
+                 col = static_cast<double>(e.to.layer * data.heads + e.to.head) + 0.5;
+    if (cell < kSeenCell)
+      figure.add(RectItem{{plot.x + col * cell - half, plot.y + row * cell - half, 2 * half, 2 * half}, kTransparent, colorOf(kind, t), 1});
+  }
+  figure.add(textAt({plot.x, plot.y - t.smallSize * 2.2}, name, t.small(), colorOf(kind, t), AnchorX::Left, AnchorY::Middle));
+}
+
 /// Rows: what writes, columns: what reads; blocks are layers.
 void drawMatrices(Figure& figure, const ViewInput& input, const CompositionData& data, const ViewFrame& frame, const Rect& area) {
   const Theme& t = frame.theme;
@@ -263,8 +288,6 @@ void drawMatrices(Figure& figure, const ViewInput& input, const CompositionData&
     const auto k = static_cast<size_t>(kind);
     plot = {area.x + pane * (side + label + gap) + label, area.y + top, side, side};
     const core::Matrix& values = (hasChange ? data.change : data.excess)[k];
-    figure.add(textAt({plot.x, area.y + t.smallSize * 0.8}, std::string(kKindNames[kind]) + (hasChange ? ", change" : ""), t.small(),
-                      colorOf(kind, t), AnchorX::Left, AnchorY::Middle));
     addMap(figure, plot, values, {0, static_cast<double>(values.rows()), 0, static_cast<double>(values.cols())}, scale, ramp,
            data.caches[k + (hasChange ? 3 : 0)], t, frame.isPaper);
     for (int64_t l = 0; l <= data.layers; ++l) {
@@ -278,6 +301,7 @@ void drawMatrices(Figure& figure, const ViewInput& input, const CompositionData&
       figure.add(
           textAt({plot.x + at + block / 2, plot.y - 2}, std::to_string(l), t.small(), t.inkSecond, AnchorX::Center, AnchorY::Bottom));
     }
+    addPaneName(figure, data, kind, hasChange, frame, plot);
     Item ground = pickArea(plot, {Pick::Kind::Control, kMatrixControl, -1, -1, {}});
     ground.pick.within = plot;
     figure.content.push_back(std::move(ground));

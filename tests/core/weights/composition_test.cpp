@@ -186,6 +186,12 @@ TEST(Composition, refusesWhatDoesNotFitWithTheNumbers) {
   CompositionOptions options;
   EXPECT_GT(compositionBytes(spec, options), 15e9);
   EXPECT_FALSE(fitsComposition(spec, options));  // the values alone
+  CompositionOptions window = options;
+  window.memoryBytes = uint64_t{2048} << 20;  // what the window allows
+  EXPECT_TRUE(fitsComposition(spec, window));
+  spec.layers = 80;
+  EXPECT_FALSE(fitsComposition(spec, window));
+  spec.layers = 61;
   options.layers = {0, 1, 2, 3};
   EXPECT_LT(compositionBytes(spec, options), 1.6e9);
   options.layers.clear();
