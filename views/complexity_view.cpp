@@ -107,12 +107,13 @@ class ComplexityView : public View {
   }
 
   Table table(const ViewInput& input, core::Job& job) const override {
-    Table table{{"mechanism", "n", "width", "seconds", "operations", "bytes_moved", "bytes_held"}, {}};
+    Table table{{"mechanism", "n", "width", "seconds", "processor_seconds", "operations", "bytes_moved", "bytes_held"}, {}};
     const auto data = std::static_pointer_cast<const ComplexityData>(compute(input, {}, job));
     for (const core::ComplexityPoint& p : data->points) {
       if (!p.refusal.empty()) continue;
       table.rows.push_back({p.mechanism, std::to_string(p.size), std::to_string(data->width), shortNumber(p.seconds, 7),
-                            shortNumber(p.cost.operations, 12), shortNumber(p.cost.bytesMoved, 12), shortNumber(p.cost.bytesHeld, 12)});
+                            shortNumber(p.processorSeconds, 7), shortNumber(p.cost.operations, 12), shortNumber(p.cost.bytesMoved, 12),
+                            shortNumber(p.cost.bytesHeld, 12)});
     }
     return table;
   }
@@ -156,11 +157,11 @@ class ComplexityView : public View {
     const bool ofBytes = isBytes(options);
     Figure figure;
     figure.background = t.canvas;
-    figure.title = ofBytes ? "Bytes held against N" : "Time against N";
+    figure.title = ofBytes ? "Bytes held against N" : "Processor time against N";
     const double height = frame.size.height > 0 ? frame.size.height : frame.size.width * 0.62;
     figure.size = {frame.size.width, height};
     addWords(figure, options, data.form, frame);
-    const auto value = [&](const core::ComplexityPoint& p) { return ofBytes ? p.cost.bytesHeld : p.seconds; };
+    const auto value = [&](const core::ComplexityPoint& p) { return ofBytes ? p.cost.bytesHeld : p.processorSeconds; };
     double low = 1e300, high = 0;
     for (const core::ComplexityPoint& p : data.points) {
       if (!p.refusal.empty() || value(p) <= 0) continue;
@@ -183,8 +184,8 @@ class ComplexityView : public View {
     const double top = t.smallSize * 4;
     const Rect plot{t.smallSize * 5, top, frame.size.width - t.smallSize * 6.5 - widest, height - top - t.smallSize * 4.5};
     if (plot.width < 20 || plot.height < 20) return emptyFigure(frame.size, "Too small for a chart", "Make the pane larger", t);
-    LineChart chart(figure, plot, {first * 0.9, last, true, "tokens N"}, logAxis(low / 1.6, high * 1.6, ofBytes ? "bytes held" : "seconds"),
-                    t);
+    LineChart chart(figure, plot, {first * 0.9, last, true, "tokens N"},
+                    logAxis(low / 1.6, high * 1.6, ofBytes ? "bytes held" : "processor seconds"), t);
     addSizeTicks(figure, chart, data, frame);
     for (const int slope : {1, 2}) {  // through the lower left corner
       const std::vector<Point> guide{{first, low}, {last, low * std::pow(last / first, slope)}};
@@ -213,7 +214,7 @@ class ComplexityView : public View {
                                                         " and 12 heads, every token sees every other,"
                                                   : "one head of width " + std::to_string(data.width);
     figure.caption =
-        std::string(ofBytes ? "Bytes held by " : "Measured time of ") + what +
+        std::string(ofBytes ? "Bytes held by " : "Measured processor time of all threads, the least of several runs, of ") + what +
         " against the number of tokens; grey: O(N) and O(N\u00B2). DenseAttention has no softmax and other weights: a what-if, not "
         "the same function.";
     return figure;
@@ -261,8 +262,8 @@ class ComplexityView : public View {
       const std::string cells[] = {"O(" + written(core::timeOrder(p.mechanism)) + ")",
                                    bigNumber(p.cost.operations),
                                    byteSize(p.cost.bytesHeld),
-                                   shortNumber(1000 * p.seconds, 2),
-                                   shortNumber(p.seconds / data.points[0].seconds, 2),
+                                   shortNumber(1000 * p.processorSeconds, 2),
+                                   shortNumber(p.processorSeconds / data.points[0].processorSeconds, 2),
                                    shortNumber(std::abs(p.error) < 1e-5 ? 0.0 : p.error, 2)};
       for (int c = 0; c < 6; ++c)
         figure.add(textAt({t.gap + names + step * (c + 1), y}, cells[c], t.small(), t.ink, AnchorX::Right, AnchorY::Top));
@@ -270,7 +271,8 @@ class ComplexityView : public View {
     figure.size = {frame.size.width, frame.size.height > 0 ? frame.size.height : y + line + t.gap};
     figure.caption =
         "One causal head, 1,024 tokens, width 32, random queries, keys and values: order of the time, counted operations, bytes "
-        "that one thread holds, measured time, its share of softmax's, and the output's error against softmax. w window, m "
+        "that one thread holds, measured processor time (the least of several runs), its share of softmax's, and the output's error "
+        "against softmax. w window, m "
         "features or landmarks, p rank. Linformer and Nystrom see later tokens; DenseAttention is a what-if without softmax.";
     return figure;
   }

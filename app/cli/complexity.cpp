@@ -30,9 +30,9 @@ void add(Records& records, const char* part, std::span<const core::ComplexityPoi
     const core::ComplexityPoint& p = points[i];
     const auto mine = points.subspan(i / sizes * sizes, sizes);
     const auto known = [&](double value) { return p.refusal.empty() ? nlohmann::json(value) : nlohmann::json(nullptr); };
-    records.add({part, p.mechanism, p.size, width, known(p.seconds), known(p.cost.operations), known(p.cost.bytesMoved),
-                 known(p.cost.bytesHeld), known(p.cost.pairs), core::growth(mine, false), core::growth(mine, true),
-                 core::timeOrder(p.mechanism), known(p.error), p.cost.formula, p.refusal});
+    records.add({part, p.mechanism, p.size, width, known(p.seconds), known(p.processorSeconds), known(p.cost.operations),
+                 known(p.cost.bytesMoved), known(p.cost.bytesHeld), known(p.cost.pairs), core::growth(mine, false),
+                 core::growth(mine, true), core::timeOrder(p.mechanism), known(p.error), p.cost.formula, p.refusal});
   }
 }
 
@@ -44,8 +44,8 @@ void run(const ComplexityFlags& flags, const CommonFlags& common) {
                       "--layer-heads");
   core::ComplexityOptions options = flags.options;
   options.isCausal = !flags.isBothWays;
-  Records records({"part", "mechanism", "n", "width", "seconds", "operations", "bytes_moved", "bytes_held", "pairs", "time_growth",
-                   "held_growth", "time_order", "error", "formula", "refused"});
+  Records records({"part", "mechanism", "n", "width", "seconds", "processor_seconds", "operations", "bytes_moved", "bytes_held", "pairs",
+                   "time_growth", "held_growth", "time_order", "error", "formula", "refused"});
   runWithProgress("complexity", common, [&](core::Job& job) {
     if (flags.has("head")) add(records, "head", core::measureComplexity(mechanisms, options, job), options.sizes.size(), options.width);
     if (flags.has("layer"))

@@ -12,8 +12,9 @@ namespace headscope::core {
 
 struct ComplexityPoint {
   std::string mechanism;
-  int64_t size = 0;    // N
-  double seconds = 0;  // the best of the repetitions
+  int64_t size = 0;             // N
+  double seconds = 0;           // the best of the repetitions
+  double processorSeconds = 0;  // of all threads, likewise: what does not depend on who else uses the machine
   Cost cost;
   std::string refusal;                                      // why it was not run
   double error = std::numeric_limits<double>::quiet_NaN();  // of the output against softmax; only where measureTable asked
@@ -39,7 +40,8 @@ inline constexpr int64_t kTableSize = 1024, kTableWidth = 32;
 /// How time grows by the formula: "N^2", "N w", "N"; "" unknown.
 std::string timeOrder(const std::string& spelled);
 
-/// Slope of log seconds (or bytes) against log N over the points of one mechanism: 1 is linear, 2 quadratic. NaN below two points.
+/// Slope of log processor seconds (or bytes) against log N over the points of one mechanism: 1 is linear, 2 quadratic. NaN below two
+/// points.
 double growth(std::span<const ComplexityPoint> points, bool ofBytes);
 
 /// What `complexity` shows without being told.

@@ -1,11 +1,11 @@
 #include "core/mechanisms/layer_cost.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <mutex>
 
 #include "core/base/parallel.h"
+#include "core/base/stopwatch.h"
 #include "core/mechanisms/products.h"
 #include "core/mechanisms/random.h"
 #include "core/mechanisms/softmax_attention.h"
@@ -161,10 +161,11 @@ std::vector<ComplexityPoint> measureLayers(const LayerShape& shape, const std::v
       point.mechanism = nameOf(kinds[k]);
       point.size = sizes[s];
       for (int repetition = 0; repetition < 4; ++repetition) {
-        const auto started = std::chrono::steady_clock::now();
+        const Stopwatch watch;
         point.cost = runLayer(kinds[k], shape, x, weights, out.view(), job);
-        const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+        const double seconds = watch.wallSeconds(), processor = watch.processorSeconds();
         point.seconds = repetition == 0 ? seconds : std::min(point.seconds, seconds);
+        point.processorSeconds = repetition == 0 ? processor : std::min(point.processorSeconds, processor);
         if (seconds > 0.5) break;  // long enough to be steady
       }
     }
