@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/backend/cuda_plugin.h"
+#include "core/base/parallel.h"
 #include "core/checkpoint/stored_span.h"
 #include "gpu/arithmetic/fitness.h"
 
@@ -15,6 +16,7 @@ namespace headscope::gpu {
 namespace {
 
 constexpr size_t kWorkspaceBytes = size_t{32} << 20;  // what cuBLAS asks for on cards of capability 9.0
+constexpr int64_t kRowsOfAThread = 16;                // of an embedding
 constexpr size_t kPipeBytes = size_t{16} << 20;
 
 /// What the driver says of itself, or the CUDA version it is for.
@@ -188,10 +190,12 @@ void CudaBackend::embed(const core::WeightView& table, std::span<const int32_t> 
                         core::Job& job) {
   // A few rows of a table that may have gigabytes: decoded on the host, only they travel.
   core::Matrix rows(static_cast<int64_t>(ids.size()), table.inputs());
-  for (int64_t n = 0; n < rows.rows(); ++n) {
-    table.decodeRows(ids[static_cast<size_t>(n)], 1, rows.row(n), rows.cols());
-    for (int64_t c = 0; c < rows.cols(); ++c) rows(n, c) *= scale;
-  }
+  core::parallelRanges(rows.rows(), kRowsOfAThread, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; ++n) {
+      table.decodeRows(ids[static_cast<size_t>(n)], 1, rows.row(n), rows.cols());
+      for (int64_t c = 0; c < rows.cols(); ++c) rows(n, c) *= scale;
+    }
+  });
   const Lock lock = begin(job);
   if (into == core::Into::Replace) return write(rows, out);
   const core::Tensor embedded = allocate(rows.rows(), rows.cols());
