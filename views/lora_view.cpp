@@ -63,6 +63,7 @@ class LoraView : public View {
     const double passes = showsModules(size) ? 2 : 1;
     for (const bool withDetails : {false, true}) {
       if (withDetails && passes < 2) break;
+      if (!withDetails && passes == 2 && !show) continue;  // nobody looks at what comes first
       core::LoraOptions options;
       options.withDetails = withDetails;
       options.offset = offsetOf(input);
