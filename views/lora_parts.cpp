@@ -218,7 +218,9 @@ void addLoraTopHeads(Figure& figure, const ViewInput& input, const LoraData& dat
     most = std::max(most, n[0] + n[1] + n[2]);
     name = std::max(name, frame.measure.width(core::headName({h->layer, h->head}), t.small()));
   }
-  if (heads.empty()) figure.add(textAt({area.x, area.y + title + t.smallSize}, "nothing changed", t.small(), t.inkSecond));
+  const bool isWhole = std::all_of(data.done.begin(), data.done.end(), [](const auto& layer) { return layer != nullptr; });
+  if (heads.empty())
+    figure.add(textAt({area.x, area.y + title + t.smallSize}, isWhole ? "nothing changed" : "nothing so far", t.small(), t.inkSecond));
   const double left = area.x + name + t.gap, room = std::max(4.0, area.right() - left - t.smallSize * 3);
   for (size_t i = 0; i < heads.size(); ++i) {
     const core::HeadLora& h = *heads[i];
