@@ -6,6 +6,7 @@
 #include "core/base/error.h"
 #include "core/mechanisms/registry.h"
 #include "core/mechanisms/replace.h"
+#include "views/mechanism_words.h"
 
 namespace headscope::app {
 
@@ -22,7 +23,7 @@ core::ForwardOptions replacedRun(std::shared_ptr<const core::Model> model, const
 
 std::string replacedWords(const std::string& mechanism, const std::string& heads) {
   if (mechanism.empty()) return {};
-  return (heads.empty() || heads == "all" ? std::string("all heads") : "heads " + heads) + " under " + mechanism;
+  return (heads.empty() || heads == "all" ? std::string("all heads") : "heads " + heads) + " under " + mechanism + views::whatIf(mechanism);
 }
 
 }  // namespace headscope::app

@@ -108,12 +108,16 @@ std::string everyMechanism(int64_t count) {
   return out;
 }
 
-std::string replacedWords(const std::string& mechanism) { return mechanism.empty() ? std::string() : " under " + mechanism; }
+std::string whatIf(const std::string& mechanism) { return mechanism.rfind("dense_attention", 0) == 0 ? " (a what-if)" : ""; }
+
+std::string replacedWords(const std::string& mechanism) {
+  return mechanism.empty() ? std::string() : " under " + mechanism + whatIf(mechanism);
+}
 
 std::string replacedSubject(const ViewInput& input, core::HeadRef head) {
   const core::EffectiveMaps* maps = input.trace ? input.trace->effectiveMaps() : nullptr;
   const std::string mechanism = maps != nullptr ? maps->mechanismOf(head) : std::string();
-  return core::headName(head) + (mechanism.empty() ? std::string() : " under " + shortMechanism(mechanism));
+  return core::headName(head) + (mechanism.empty() ? std::string() : " under " + shortMechanism(mechanism) + whatIf(mechanism));
 }
 
 std::string shortMechanism(const std::string& spelled) {

@@ -27,6 +27,8 @@ std::string sizedMechanism(const std::string& name, int64_t count);
 /// Every kind of the registry that is not the model's own attention, ";" between them, sized for a prompt of this many tokens
 /// so that windows and ranks hide something.
 std::string everyMechanism(int64_t count);
+/// " (a what-if)" for DenseAttention, which no softmax checkpoint was trained for; "" for the others.
+std::string whatIf(const std::string& mechanism);
 /// " under local:window=64"; "" for "": what a head ran under, after its name.
 std::string replacedWords(const std::string& mechanism);
 /// "1.5", or "1.5 under local 64" where the trace ran the head so: what a pane says that it shows.

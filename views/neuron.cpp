@@ -123,6 +123,13 @@ class NeuronDrawing {
         text.erase(0, 3);
       }
     }
+    const double room = figure_.size.width - 2 * (frame_.isPaper ? 1 : theme_.gap);
+    for (size_t end = std::size(parts); end > std::size(parts) - 4 && width > room; end -= 2) {  // the last formulas go, both sides of them
+      for (size_t i = end - 2; i < end; ++i) {
+        width -= frame_.measure.width(parts[i].first, font);
+        parts[i].first.clear();
+      }
+    }
     double x = std::max(frame_.isPaper ? 1 : theme_.gap, std::min(x_[0], x_[kShare] + width_[kShare] - width));
     for (const auto& [text, part] : parts) {
       if (text.empty()) continue;

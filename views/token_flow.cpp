@@ -6,6 +6,7 @@
 #include "core/attention/head_name.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
+#include "views/mechanism_words.h"
 #include "views/token_text.h"
 
 namespace headscope::views {
@@ -209,7 +210,8 @@ std::string TokenFlowData::replaced() const {
   std::vector<std::string> words;
   for (size_t h = 0; h < mechanisms.size(); ++h) {
     if (mechanisms[h].empty()) continue;
-    const std::string word = (mechanisms.size() > 1 ? headName(heads[h]) + " " : std::string()) + "under " + mechanisms[h];
+    const std::string word =
+        (mechanisms.size() > 1 ? headName(heads[h]) + " " : std::string()) + "under " + mechanisms[h] + whatIf(mechanisms[h]);
     words.push_back(word);
   }
   std::string text;

@@ -14,6 +14,7 @@
 #include "app/sinks/svg_sink.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
+#include "views/mechanism_words.h"
 #include "views/token_text.h"
 
 namespace headscope::app {
@@ -147,8 +148,9 @@ std::string captionText(const views::Figure& figure, const core::Session& sessio
     text += "\n";
   }
   if (!session.image.empty()) text += "Image: " + session.image + "\n";
-  text += "Mechanism: " + (session.mechanism.empty() ? "softmax attention as trained" : session.mechanism) +
-          (session.replacedHeads.empty() ? "" : ", in heads " + session.replacedHeads) + "\n";
+  text +=
+      "Mechanism: " + (session.mechanism.empty() ? "softmax attention as trained" : session.mechanism + views::whatIf(session.mechanism)) +
+      (session.replacedHeads.empty() ? "" : ", in heads " + session.replacedHeads) + "\n";
   return text + "Made with Headscope " HEADSCOPE_VERSION "\n";
 }
 
