@@ -229,7 +229,7 @@ class PositionsView : public View {
       const Rect plot = place(data.kinds.size());
       double farthest = 0;
       for (const double span : data.copeSpan) farthest = std::max(farthest, span);
-      addTitle(plot, "CoPE positions", "0 to " + shortNumber(farthest) + " of " + std::to_string(data.count - 1), t.inkSecond);
+      addTitle(plot, "CoPE positions", "0 to " + shortNumber(farthest) + " of " + std::to_string(data.count), t.inkSecond);
       const double cells = static_cast<double>(data.copePositions.rows());
       addMap(figure, plot, data.copePositions, {0, cells, 0, cells}, {core::ColorScale::Linear, 0, std::max(1.0, farthest), false},
              attentionRamp(t), data.copeCache, t, frame.isPaper);
