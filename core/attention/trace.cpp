@@ -56,7 +56,7 @@ const AttentionInput& Trace::input(int64_t layer) const { return layers_.at(stat
 const AttentionStatistics& Trace::statistics(int64_t layer) const { return layers_.at(static_cast<size_t>(layer)).rows; }
 
 bool Trace::hasLogits() const {
-  return spec().head != HeadKind::None && layersRun() == spec().layers && !model_->head().unembedding.empty();
+  return spec().head != HeadKind::None && layersRun() == spec().layers && model_->hasUnembedding();
 }
 
 int64_t Trace::logitRows() const { return spec().head == HeadKind::Classifier ? std::min<int64_t>(1, count()) : count(); }

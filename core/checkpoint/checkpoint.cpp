@@ -149,13 +149,14 @@ const TensorInfo* Checkpoint::find(std::string_view name) const {
 }
 
 const TensorInfo& Checkpoint::at(std::string_view name) const {
-  if (const TensorInfo* tensor = find(name)) {
-    files_[tensor->file]->requireWhole();
-    return *tensor;
-  }
+  if (const TensorInfo* tensor = find(name)) return *tensor;
   const bool isListed = std::binary_search(missingTensors_.begin(), missingTensors_.end(), name);
   throw Error(isListed ? "the tensor is listed in the index, but its file is missing or lacks it" : "the tensor is missing",
               folder_.string() + ", tensor " + printable(name));
+}
+
+void Checkpoint::requireWhole() const {
+  for (const auto& file : files_) file->requireWhole();
 }
 
 std::vector<std::string_view> Checkpoint::names() const {

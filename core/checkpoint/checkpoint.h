@@ -37,12 +37,13 @@ class Checkpoint {
   const std::vector<std::string>& missingFiles() const { return missingFiles_; }
   const std::vector<std::string>& missingTensors() const { return missingTensors_; }
   const TensorInfo* find(std::string_view name) const;
-  /// The tensor, or an Error naming the folder and tensor (and the shard that should hold it, when that is missing), or the file when
-  /// another program cut it short.
+  /// The tensor, or an Error naming the folder and tensor (and the shard that should hold it, when that is missing).
   const TensorInfo& at(std::string_view name) const;
   /// All tensors, sorted by name.
   const std::vector<const TensorInfo*>& tensors() const { return tensors_; }
   std::vector<std::string_view> names() const;
+  /// Throws Error naming a file that was found cut short since it was opened (MappedFile): its tensors may be zeros.
+  void requireWhole() const;
   /// True when a tensor, present or only listed in the index, has a name that starts so.
   bool hasPrefix(std::string_view prefix) const;
   uint64_t bytes() const;  // of all files

@@ -77,7 +77,13 @@ std::shared_ptr<const Model> Model::open(const fs::path& folder) {
   return model;
 }
 
-RoleReader Model::reader(bool isSurvey) const { return RoleReader(*checkpoint_, spec_, prefix_, topPrefix_, bound_.get(), isSurvey); }
+RoleReader Model::reader(bool isSurvey) const {
+  if (!isSurvey) {
+    checkpoint_->requireWhole();
+    if (adapter_) adapter_->checkpoint().requireWhole();
+  }
+  return RoleReader(*checkpoint_, spec_, prefix_, topPrefix_, bound_.get(), isSurvey);
+}
 
 void Model::readAll(RoleReader& all) const {
   family_->embedding(all);
@@ -208,6 +214,11 @@ HeadWeightsOnTop Model::head() const {
   HeadWeightsOnTop weights = family_->head(from);
   from.throwIfMissing("the head on top");
   return weights;
+}
+
+bool Model::hasUnembedding() const {
+  RoleReader from = reader(true);
+  return !family_->head(from).unembedding.empty();
 }
 
 std::vector<std::string> Model::notes() const {

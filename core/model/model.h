@@ -121,6 +121,7 @@ class Model {
   const Adapter* adapter() const { return adapter_.get(); }
   double strength() const { return strength_; }
 
+  // Weights: each throws Error too when another program has cut a file of the model or of its adapter short.
   EmbeddingWeights embedding() const;
   /// Throws Error listing every tensor that the layer lacks.
   LayerWeights layer(int64_t index) const;
@@ -133,6 +134,8 @@ class Model {
   const std::vector<std::string>& missing() const { return missing_; }
   /// True when every attention tensor of the layer is there.
   bool hasAttention(int64_t index) const;
+  /// Reads no weights, as missing() and hasAttention().
+  bool hasUnembedding() const;
   /// Numbers that the model's roles use (a tied unembedding counts once).
   int64_t parameters() const { return parameters_; }
   /// What is set aside and why: of the config, tensors of the checkpoint that no role uses, adapter tensors that act on nothing shown.
