@@ -18,6 +18,10 @@
 #include "views/theme.h"
 #include "views/view.h"
 
+namespace headscope::core {
+class AttentionMap;
+}
+
 namespace headscope::app {
 
 struct StartOptions {
@@ -48,7 +52,8 @@ class AppState : public QObject {
   std::shared_ptr<const core::HeadScores> scores() const { return scores_; }
   std::shared_ptr<const core::Backend> backend() const { return backend_; }
   const std::vector<core::NextToken>& nextTokens() const { return nextTokens_; }
-  /// Weights of the selected head's row at the selected query, [N]; empty without.
+  /// Weights of the selected head's row at the selected query, [N]; empty without, and until rowChanged() when the head runs under
+  /// another mechanism.
   const std::vector<float>& rowWeights();
   const core::Selection& selection() const { return selection_; }
   const core::Selection& hover() const { return hover_; }
@@ -122,6 +127,7 @@ class AppState : public QObject {
   void traceChanged();
   void scoresChanged();
   void nextTokensChanged();
+  void rowChanged();
   void selectionChanged();
   void hoverChanged();
   void panesChanged();
@@ -139,6 +145,7 @@ class AppState : public QObject {
   void runTrueModel();
   void runScores(bool withKeys);
   void runNextTokens();
+  void runRow(const core::AttentionMap& map, int64_t query);
   void clampSelection();
 
   std::unique_ptr<JobRunner> jobs_;

@@ -169,10 +169,32 @@ const std::vector<float>& AppState::rowWeights() {
     rowWeights_.clear();
     rowWeightsOf_.reset();
   } else if (const std::array<int64_t, 3> wanted{s.layer, s.head, s.query}; rowWeightsOf_ != wanted) {
-    rowWeights_ = core::AttentionMap(trace_, s.ref()).row(s.query);
     rowWeightsOf_ = wanted;
+    const core::AttentionMap map(trace_, s.ref());
+    if (map.mechanism().empty()) {
+      rowWeights_ = map.row(s.query);
+    } else {
+      rowWeights_.clear();
+      runRow(map, s.query);
+    }
   }
   return rowWeights_;
+}
+
+/// A row of another mechanism's map may need the whole head.
+void AppState::runRow(const core::AttentionMap& map, int64_t query) {
+  jobs_->submit(
+      "row", "The query's row",
+      [this, map, trace = trace_, query](core::Job& job) -> JobRunner::Delivery {
+        const core::Matrix row = map.tile({0, query, 1, 0, map.size(), core::Pooling::Max}, job);
+        const std::vector<float> weights(row.data(), row.data() + row.size());
+        return [this, trace, of = std::array<int64_t, 3>{map.head().layer, map.head().head, query}, weights] {
+          if (trace != trace_ || rowWeightsOf_ != of) return;
+          rowWeights_ = weights;
+          Q_EMIT rowChanged();
+        };
+      },
+      [this](const core::Error& e) { report(e); });
 }
 
 }  // namespace headscope::app

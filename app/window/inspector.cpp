@@ -40,6 +40,7 @@ Inspector::Inspector(AppState& state, QWidget* parent) : QScrollArea(parent), st
   connect(&refillSoon_, &QTimer::timeout, this, &Inspector::refill);
   const auto soon = [this] { refillSoon_.start(); };
   connect(&state, &AppState::selectionChanged, this, soon);
+  connect(&state, &AppState::rowChanged, this, soon);
   connect(&state, &AppState::traceChanged, this, soon);
   connect(&state, &AppState::scoresChanged, this, soon);
   connect(&state, &AppState::nextTokensChanged, this, soon);
@@ -102,7 +103,7 @@ FactSection Inspector::rowSection() {
   const std::vector<float>& weights = state_.rowWeights();
   const auto trace = state_.trace();
   if (weights.empty() || !trace) {
-    section.emptyText = tr("No query is selected");
+    section.emptyText = trace && state_.selection().query >= 0 ? tr("Being computed") : tr("No query is selected");
     return section;
   }
   const bool isSigned = core::AttentionMap(trace, state_.selection().ref()).isSigned();

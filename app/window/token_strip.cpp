@@ -27,6 +27,7 @@ TokenStrip::TokenStrip(AppState& state, QWidget* parent) : QWidget(parent), stat
   setObjectName("tokenStrip");
   connect(&state, &AppState::traceChanged, this, &TokenStrip::relabel);
   connect(&state, &AppState::selectionChanged, this, qOverload<>(&QWidget::update));
+  connect(&state, &AppState::rowChanged, this, qOverload<>(&QWidget::update));
   connect(&state, &AppState::hoverChanged, this, qOverload<>(&QWidget::update));
   connect(&state, &AppState::themeChanged, this, &TokenStrip::relabel);
 }

@@ -1,5 +1,6 @@
 // Mechanisms in the window: a mask drawn with the mouse, the whole model under it, and back to what was trained.
 #include "app/window/status_strip.h"
+#include "core/attention/attention_map.h"
 #include "tests/app/window/window_fixture.h"
 #include "views/mechanism_words.h"
 #include "views/view.h"
@@ -84,6 +85,9 @@ TEST_F(MechanismWindow, theWholeModelRunsUnderThePanesMechanism) {
   ASSERT_TRUE(settle());
   EXPECT_TRUE(window_->status().selectionText().contains(QString::fromStdString(shown)));
   EXPECT_EQ(state().session().mechanism, shown);
+  ASSERT_TRUE(waitFor([&] { return !state().rowWeights().empty(); }));
+  const core::Selection& selection = state().selection();
+  EXPECT_EQ(state().rowWeights(), core::AttentionMap(state().trace(), selection.ref()).row(selection.query));
   const auto replaced = state().trace();
   state().applySession(state().session());  // a session brings it back
   ASSERT_TRUE(waitFor([&] { return state().trace() && state().trace() != replaced; }));
