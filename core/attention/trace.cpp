@@ -55,9 +55,7 @@ const AttentionRule& Trace::rule(int64_t layer) const { return input(layer).rule
 const AttentionInput& Trace::input(int64_t layer) const { return layers_.at(static_cast<size_t>(layer)).input; }
 const AttentionStatistics& Trace::statistics(int64_t layer) const { return layers_.at(static_cast<size_t>(layer)).rows; }
 
-bool Trace::hasLogits() const {
-  return spec().head != HeadKind::None && layersRun() == spec().layers && model_->hasUnembedding();
-}
+bool Trace::hasLogits() const { return spec().head != HeadKind::None && layersRun() == spec().layers && model_->hasUnembedding(); }
 
 int64_t Trace::logitRows() const { return spec().head == HeadKind::Classifier ? std::min<int64_t>(1, count()) : count(); }
 
