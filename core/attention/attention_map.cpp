@@ -15,18 +15,15 @@ namespace {
 
 constexpr int64_t kBlockRows = 64;  // of another mechanism's map that are held at once, [64, N]
 
-/// Adds rows [count, N] that belong to one row of cells: the sum, or what is largest in size with its sign.
-void pool(ConstMatrixView rows, const TileRequest& request, float* cells) {
-  const int64_t first = request.firstCol << request.level, end = std::min(rows.cols, (request.firstCol + request.cols) << request.level);
-  for (int64_t r = 0; r < rows.rows; ++r) {
-    const float* row = rows.row(r);
-    for (int64_t j = first; j < end; ++j) {
-      float& cell = cells[(j >> request.level) - request.firstCol];
-      if (request.pooling == Pooling::Mean)
-        cell += row[j];
-      else if (std::abs(row[j]) > std::abs(cell))
-        cell = row[j];
-    }
+/// Adds a row [n] to its row of cells: the sum, or what is largest in size with its sign.
+void pool(const float* row, int64_t n, const TileRequest& request, float* cells) {
+  const int64_t first = request.firstCol << request.level, end = std::min(n, (request.firstCol + request.cols) << request.level);
+  for (int64_t j = first; j < end; ++j) {
+    float& cell = cells[(j >> request.level) - request.firstCol];
+    if (request.pooling == Pooling::Mean)
+      cell += row[j];
+    else if (std::abs(row[j]) > std::abs(cell))
+      cell = row[j];
   }
 }
 
@@ -68,14 +65,13 @@ Matrix AttentionMap::effectiveTile(const TileRequest& request, Job& job) const {
   parallelRanges(
       request.rows, together,
       [&](int64_t begin, int64_t end) {
-        Matrix rows(std::min(kBlockRows, std::max(height, together * height)), n);
+        Matrix rows(std::min(kBlockRows, together * height), n);
         const int64_t last = std::min(n, (request.firstRow + end) << request.level);
         for (int64_t token = (request.firstRow + begin) << request.level; token < last; token += rows.rows()) {
           job.checkpoint();
           const int64_t count = std::min(rows.rows(), last - token);
           trace_->effectiveMaps()->rows(head_, token, rows.view().rowsFrom(0, count), job);
-          for (int64_t r = 0; r < count; ++r)
-            pool(rows.view().rowsFrom(r, 1), request, cells.row(((token + r) >> request.level) - request.firstRow));
+          for (int64_t r = 0; r < count; ++r) pool(rows.row(r), n, request, cells.row(((token + r) >> request.level) - request.firstRow));
         }
       },
       &job);

@@ -8,23 +8,12 @@
 #include <cstring>
 #include <fstream>
 
+#include "core/base/descriptor.h"
 #include "core/base/error.h"
 #include "core/base/mapped_file.h"
 
 namespace headscope::core {
 namespace fs = std::filesystem;
-namespace {
-
-std::string systemMessage(int code) { return std::generic_category().message(code); }
-
-struct Descriptor {
-  int fd = -1;
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-};
-
-}  // namespace
 
 std::string readTextFile(const fs::path& path, uint64_t limit) {
   std::error_code code;

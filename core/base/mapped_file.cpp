@@ -10,8 +10,8 @@
 #include <cerrno>
 #include <mutex>
 #include <string>
-#include <system_error>
 
+#include "core/base/descriptor.h"
 #include "core/base/error.h"
 
 namespace headscope::core {
@@ -86,15 +86,6 @@ void throwIfBeyond(uint64_t seen) {
   reported.store(now, std::memory_order_release);
   throwCut(nameOfCut());
 }
-
-struct Descriptor {
-  int fd = -1;
-  ~Descriptor() {
-    if (fd >= 0) ::close(fd);
-  }
-};
-
-std::string systemMessage(int code) { return std::generic_category().message(code); }
 
 }  // namespace
 

@@ -2,36 +2,26 @@
 
 #include <cblas.h>
 #include <malloc.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <fstream>
 #include <thread>
 
 #include "core/base/memory.h"
 #include "core/base/parallel.h"
+#include "core/base/stopwatch.h"
 
 namespace headscope::core {
 namespace {
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
-
-/// Of all threads.
-double processorSeconds() {
-  timespec t{};
-  ::clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-double leastOf(int runs, const std::function<void()>& work, double (*clock)()) {
+double leastOf(int runs, const std::function<void()>& work, double (Stopwatch::*seconds)() const) {
   double best = std::numeric_limits<double>::infinity();
   for (int i = 0; i < runs; ++i) {
-    const double started = clock();
+    const Stopwatch watch;
     work();
-    best = std::min(best, clock() - started);
+    best = std::min(best, (watch.*seconds)());
   }
   return best;
 }
@@ -40,8 +30,8 @@ double heldBytes() { return static_cast<double>(anonymousBytes()); }
 
 }  // namespace
 
-double quickest(int runs, const std::function<void()>& work) { return leastOf(runs, work, now); }
-double thriftiest(int runs, const std::function<void()>& work) { return leastOf(runs, work, processorSeconds); }
+double quickest(int runs, const std::function<void()>& work) { return leastOf(runs, work, &Stopwatch::wallSeconds); }
+double thriftiest(int runs, const std::function<void()>& work) { return leastOf(runs, work, &Stopwatch::processorSeconds); }
 
 SgemmRate measureSgemm() {
   constexpr int kSize = 1024;
