@@ -13,16 +13,28 @@ namespace {
 
 constexpr int64_t kColumns = RowPanels::kColumns;
 
-/// Columns [first, first + count) of the head's factor as stored: [k, count], or [count, k] of the output map.
-ConstMatrixView decodeChunk(const HeadMap& map, int64_t head, int64_t first, int64_t count, float* memory) {
-  const MatrixView chunk = map.isOutput ? MatrixView{memory, count, map.width, map.width} : MatrixView{memory, map.width, count, count};
+/// Columns [first, first + count) of some heads' factors as stored: [heads * k, count], or [count, heads * k] of the output map.
+ConstMatrixView decodeChunk(const HeadMap& map, int64_t head, int64_t heads, int64_t first, int64_t count, float* memory) {
+  const int64_t rows = heads * map.width;
+  const MatrixView chunk = map.isOutput ? MatrixView{memory, count, rows, rows} : MatrixView{memory, rows, count, count};
   if (map.isOutput) {
     decodeTile(*map.linear, first, count, head * map.width, chunk);
   } else {
-    decodeTile(*map.linear, head * map.width, map.width, first, chunk);
+    decodeTile(*map.linear, head * map.width, rows, first, chunk);
   }
   return chunk;
 }
+
+/// What is decoded at once. Stored rows are walked in long runs, as short ones wait for memory: some columns of one head, or some heads
+/// of the output map, whose rows hold all of them.
+struct DecodePlan {
+  int64_t heads = 1, columns = 0;
+  explicit DecodePlan(const HeadMap& map) : columns(map.isOutput ? kColumns : 4 * kColumns) {
+    if (map.isOutput) heads = std::clamp<int64_t>(map.heads / (4 * threadCount()), 1, 4);
+    columns = std::min(columns, map.depth());
+  }
+  int64_t groups(const HeadMap& map) const { return (map.heads + heads - 1) / heads; }
+};
 
 void scaleBy(DoubleMatrix& m, const std::vector<float>& rows, const std::vector<float>& cols) {
   for (int64_t i = 0; i < m.rows; ++i) {
@@ -31,6 +43,27 @@ void scaleBy(DoubleMatrix& m, const std::vector<float>& rows, const std::vector<
       if (!cols.empty()) m(i, j) *= static_cast<double>(cols[static_cast<size_t>(j)]);
     }
   }
+}
+
+/// What is left when all chunks of a head are in: the other triangle, centring, gains.
+void finishHead(const HeadMap& map, int64_t h, const std::vector<double>& sums, const std::vector<double>& directionSums, HeadGrams& out) {
+  const int64_t k = map.width, r = static_cast<int64_t>(directionSums.size());
+  const double d = static_cast<double>(map.depth());
+  DoubleMatrix& g = out.gram[static_cast<size_t>(h)];
+  DoubleMatrix* cross = out.cross.empty() ? nullptr : &out.cross[static_cast<size_t>(h)];
+  mirrorUpper(g);
+  if (map.isCentred) {  // (F - m 1^T)(F - m 1^T)^T = F F^T - d m m^T, m the row means
+    for (int64_t i = 0; i < k; ++i) {
+      const double sum = sums[static_cast<size_t>(i)];
+      for (int64_t j = 0; j < k; ++j) g(i, j) -= sum * sums[static_cast<size_t>(j)] / d;
+      for (int64_t a = 0; a < r; ++a) (*cross)(a, i) -= directionSums[static_cast<size_t>(a)] * sum / d;
+      out.means[static_cast<size_t>(h * k + i)] = static_cast<float>(sum / d);
+    }
+  }
+  const std::vector<float> none;
+  const std::vector<float>& gain = map.headGain != nullptr ? *map.headGain : none;
+  scaleBy(g, gain, gain);
+  if (cross != nullptr) scaleBy(*cross, none, gain);
 }
 
 }  // namespace
@@ -55,42 +88,41 @@ HeadGrams headGrams(const HeadMap& map, const Job& job, const Matrix* directions
         &job);
     for (const RowPanels& chunk : along) chunk.addRowSums(directionSums.data());
   }
-  const std::vector<float> none;
-  const std::vector<float>& headGain = map.headGain != nullptr ? *map.headGain : none;
+  const auto addChunk = [&](int64_t h, const RowPanels& panels, int64_t chunk, std::vector<double>& sums) {
+    if (map.isCentred) panels.addRowSums(sums.data());
+    addGram(panels, out.gram[static_cast<size_t>(h)]);
+    if (r > 0) addCross(along[static_cast<size_t>(chunk)], panels, out.cross[static_cast<size_t>(h)]);
+  };
+  const DecodePlan plan(map);
   parallelFor(
-      map.heads,
-      [&](int64_t h) {
-        DoubleMatrix& g = out.gram[static_cast<size_t>(h)] = DoubleMatrix(k, k);
-        DoubleMatrix* cross = directions != nullptr ? &out.cross[static_cast<size_t>(h)] : nullptr;
-        if (cross != nullptr) *cross = DoubleMatrix(r, k);
-        if (r == 0) cross = nullptr;
-        std::vector<double> sums(static_cast<size_t>(k), 0.0);
+      plan.groups(map),
+      [&](int64_t group) {
+        const int64_t firstHead = group * plan.heads, heads = std::min(plan.heads, map.heads - firstHead);
+        for (int64_t h = firstHead; h < firstHead + heads; ++h) {
+          out.gram[static_cast<size_t>(h)] = DoubleMatrix(k, k);
+          if (directions != nullptr) out.cross[static_cast<size_t>(h)] = DoubleMatrix(r, k);
+        }
+        std::vector<std::vector<double>> sums(static_cast<size_t>(heads), std::vector<double>(static_cast<size_t>(k), 0.0));
         RowPanels panels(k);
-        Matrix memory(k, std::min(kColumns, d));
-        for (int64_t c = 0; c < chunks; ++c) {
-          const int64_t first = c * kColumns, count = std::min(kColumns, d - first);
-          const ConstMatrixView chunk = decodeChunk(map, h, first, count, memory.data());
-          if (map.isOutput) {
-            panels.packTransposed(chunk);
-          } else {
-            panels.pack(chunk);
-          }
-          if (map.modelGain != nullptr && !map.modelGain->empty()) panels.scaleColumns(map.modelGain->data() + first);
-          if (map.isCentred) panels.addRowSums(sums.data());
-          addGram(panels, g);
-          if (cross != nullptr) addCross(along[static_cast<size_t>(c)], panels, *cross);
-        }
-        mirrorUpper(g);
-        if (map.isCentred) {  // (F - m 1^T)(F - m 1^T)^T = F F^T - d m m^T, m the row means
-          for (int64_t i = 0; i < k; ++i) {
-            for (int64_t j = 0; j < k; ++j) g(i, j) -= sums[static_cast<size_t>(i)] * sums[static_cast<size_t>(j)] / static_cast<double>(d);
-            for (int64_t a = 0; a < r; ++a)
-              (*cross)(a, i) -= directionSums[static_cast<size_t>(a)] * sums[static_cast<size_t>(i)] / static_cast<double>(d);
-            out.means[static_cast<size_t>(h * k + i)] = static_cast<float>(sums[static_cast<size_t>(i)] / static_cast<double>(d));
+        Matrix memory(heads * k, plan.columns);
+        for (int64_t at = 0; at < d; at += plan.columns) {
+          job.checkpoint();
+          const ConstMatrixView decoded = decodeChunk(map, firstHead, heads, at, std::min(plan.columns, d - at), memory.data());
+          const int64_t end = std::min(at + plan.columns, d);
+          for (int64_t first = at; first < end; first += kColumns) {
+            const int64_t count = std::min(kColumns, end - first);
+            for (int64_t h = 0; h < heads; ++h) {
+              if (map.isOutput) {
+                panels.packTransposed(decoded.colsFrom(h * k, k));
+              } else {
+                panels.pack(decoded.colsFrom(first - at, count));
+              }
+              if (map.modelGain != nullptr && !map.modelGain->empty()) panels.scaleColumns(map.modelGain->data() + first);
+              addChunk(firstHead + h, panels, first / kColumns, sums[static_cast<size_t>(h)]);
+            }
           }
         }
-        scaleBy(g, headGain, headGain);
-        if (cross != nullptr) scaleBy(*cross, none, headGain);
+        for (int64_t h = 0; h < heads; ++h) finishHead(map, firstHead + h, sums[static_cast<size_t>(h)], directionSums, out);
       },
       &job);
   return out;
@@ -99,7 +131,7 @@ HeadGrams headGrams(const HeadMap& map, const Job& job, const Matrix* directions
 Matrix headRows(const HeadMap& map, int64_t head) {
   const int64_t k = map.width, d = map.depth();
   Matrix memory(k, d);
-  const ConstMatrixView stored = decodeChunk(map, head, 0, d, memory.data());
+  const ConstMatrixView stored = decodeChunk(map, head, 1, 0, d, memory.data());
   Matrix rows(k, d);
   for (int64_t i = 0; i < k; ++i) {
     double sum = 0;
