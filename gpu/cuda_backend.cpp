@@ -65,6 +65,7 @@ CudaBackend::CudaBackend() {
   check(cudaGetDeviceProperties(&card, 0), "reading the device's properties");
   require(unfitCard(card.name, card.major, card.minor));
   check(cudaSetDevice(0), "selecting the device");
+  splitsProducts_ = paysToSplit(card.major, card.minor);
   stream_ = std::make_shared<Stream>();
   cublasHandle_t blas = nullptr;
   check(cublasCreate(&blas), "starting cuBLAS");

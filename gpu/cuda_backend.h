@@ -2,6 +2,9 @@
 // CudaBackend: core's Backend on one NVIDIA card. One stream, one lock: operations are queued in the order they are called and
 // run ahead of the caller; what returns numbers waits. Products by cuBLAS in float32 with TF32 off, unless setPrecision() asked
 // for less; weights stay as stored on the card and are decoded in row tiles; scores exist one tile, or one block of rows, at a time.
+// Products of float32 with weights that are bf16 run on tensor cores with x in three exact parts (gpu/arithmetic/bf16_terms.h): no factor
+// is rounded and sums are float32, so they are float32 products, by another route; a card whose sums are coarser fails its self-test for
+// them and makes them whole (splitsProducts()).
 // An operation that throws OutOfMemory has not changed its operands: scratch is taken before the first write.
 #include <cublas_v2.h>
 #include <cuda_runtime.h>
@@ -33,6 +36,8 @@ class CudaBackend : public core::Backend {
   bool supports(core::Op) const override { return true; }
   core::Precision precision() const override { return precision_; }
   void setPrecision(core::Precision precision) override;
+  bool splitsProducts() const override { return splitsProducts_; }
+  void leaveSplitProducts() override { splitsProducts_ = false; }
 
   core::Tensor allocate(int64_t rows, int64_t cols) override;
   void write(core::ConstMatrixView from, const core::Tensor& to) override;
@@ -100,7 +105,18 @@ class CudaBackend : public core::Backend {
   void product(const DeviceMatrix& x, const core::WeightView& view, bool isAdded, const DeviceMatrix& out);
   /// out = beta out + x w^T, w [outputs, inputs] with row stride.
   void multiply(const DeviceMatrix& x, const float* w, int64_t wStride, int64_t outputs, float beta, const DeviceMatrix& out);
-  void productBf16(const DeviceMatrix& x, const core::WeightView& view, bool isAdded, const DeviceMatrix& out);
+  /// The same on tensor cores with bf16 weights: x rounded to bf16, or exact in kBf16Terms terms (gpu/arithmetic/bf16_terms.h).
+  void productBf16(const DeviceMatrix& x, const core::WeightView& view, bool inTerms, bool isAdded, const DeviceMatrix& out);
+  /// bf16 weights on the device, [outputs, inputs] with a row stride, or [inputs, outputs].
+  struct Bf16Factor {
+    const uint16_t* data;
+    int64_t inputs, outputs, stride;
+    bool isInByOut;
+  };
+  /// out (+)= sum over terms of parts w^T; parts [terms, out.rows, inputs], smallest term first.
+  void multiplyTerms(const uint16_t* parts, int64_t terms, const Bf16Factor& w, bool isAdded, const DeviceMatrix& out);
+  /// Whether the product in float32 is made of exact bf16 terms: the card's tensor cores pay for three, the weights are bf16 exactly.
+  bool isSplit(const core::WeightView& view) const;
   void addLinear(const DeviceMatrix& x, const core::Linear& weights, bool isAdded, const DeviceMatrix& out);
   /// True: the tiled kernel. Otherwise blocks of rows by cuBLAS, whose tensor cores TF32 and bf16 are for, and heads wider than tiles are.
   bool isTiled(const core::AttentionRule& rule) const;
@@ -147,6 +163,7 @@ class CudaBackend : public core::Backend {
   mutable std::recursive_mutex mutex_;
   std::string device_, identity_;
   std::atomic<core::Precision> precision_{core::Precision::Float32};
+  std::atomic<bool> splitsProducts_{false};
   // In this order: what is below uses the stream and goes before it
   std::shared_ptr<Stream> stream_;
   std::unique_ptr<cublasContext, EndBlas> blas_;

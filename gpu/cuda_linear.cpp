@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/checkpoint/stored_span.h"
+#include "gpu/arithmetic/bf16_terms.h"
 #include "gpu/cuda_backend.h"
 
 namespace headscope::gpu {
@@ -11,6 +12,10 @@ namespace {
 
 /// Floats of decoded weights held at once.
 constexpr int64_t kTileFloats = int64_t{16} << 20;
+/// Bytes of bf16 terms of x held at once.
+constexpr int64_t kTermBytes = int64_t{512} << 20;
+/// Products that one sum on tensor cores takes at most where it stands for a float32 sum.
+constexpr int64_t kLongestSum = 4096;
 /// Vocabulary entries whose logits are held at once.
 constexpr int64_t kVocabularyTile = 4096;
 /// Tokens whose logits are held at once where an adapter acts on the unembedding.
@@ -63,7 +68,8 @@ void CudaBackend::multiply(const DeviceMatrix& x, const float* w, int64_t wStrid
 
 void CudaBackend::product(const DeviceMatrix& x, const core::WeightView& view, bool isAdded, const DeviceMatrix& out) {
   if (x.rows == 0 || view.outputs() == 0) return;
-  if (precision_ == core::Precision::Bf16) return productBf16(x, view, isAdded, out);
+  if (precision_ == core::Precision::Bf16) return productBf16(x, view, false, isAdded, out);
+  if (isSplit(view)) return productBf16(x, view, true, isAdded, out);
   const StagedWeights staged = onDevice(view);
   const float one = 1.0f, beta = isAdded ? 1.0f : 0.0f;
   const bool isPlain = view.dtype == core::DType::F32 && isWholeRange(view);
@@ -87,29 +93,60 @@ void CudaBackend::product(const DeviceMatrix& x, const core::WeightView& view, b
   }
 }
 
-void CudaBackend::productBf16(const DeviceMatrix& x, const core::WeightView& view, bool isAdded, const DeviceMatrix& out) {
+bool CudaBackend::isSplit(const core::WeightView& view) const {
+  if (!splitsProducts_ || precision_ != core::Precision::Float32) return false;
+  if (view.dtype == core::DType::BF16) return view.scales == nullptr;
+  if (view.dtype != core::DType::F8_E4M3) return false;
+  const int64_t scaleRows = view.scales == nullptr ? 0 : (view.storedRows + view.blockRows - 1) / view.blockRows;
+  for (int64_t r = 0; r < scaleRows; ++r) {
+    for (int64_t c = 0; c < view.scaleCols; ++c) {
+      if (!isExactScale(view.scaleAt(r * view.blockRows, c * view.blockCols))) return false;
+    }
+  }
+  return true;
+}
+
+void CudaBackend::productBf16(const DeviceMatrix& x, const core::WeightView& view, bool inTerms, bool isAdded, const DeviceMatrix& out) {
   const StagedWeights staged = onDevice(view);
-  const float one = 1.0f, beta = isAdded ? 1.0f : 0.0f;
   const bool isPlain = view.dtype == core::DType::BF16 && isWholeRange(view);
-  const int64_t step = isPlain ? 0 : std::min(tileRows(view.inputs()), view.outputs());
-  const DeviceArray<uint16_t> rounded(x.rows * x.cols, stream()), decoded(step * view.inputs(), stream());
-  toBf16(x, 1, x.cols, rounded.data(), stream());
-  const auto multiplyRounded = [&](cublasOperation_t turn, const uint16_t* w, int64_t stride, int64_t outputs, float* to) {
-    check(cublasGemmEx_64(blas(), turn, CUBLAS_OP_N, outputs, x.rows, x.cols, &one, w, CUDA_R_16BF, stride, rounded.data(), CUDA_R_16BF,
-                          x.cols, &beta, to, CUDA_R_32F, out.stride, CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
-          "a matrix product in bf16");
-  };
+  const int64_t step = isPlain ? view.outputs() : std::min(tileRows(view.inputs()), view.outputs()), terms = inTerms ? kBf16Terms : 1,
+                most = std::clamp<int64_t>(kTermBytes / (2 * terms * std::max<int64_t>(1, x.cols)), 1, x.rows);
+  const DeviceArray<uint16_t> parts(terms * most * x.cols, stream()), decoded(isPlain ? 0 : step * view.inputs(), stream());
   const auto* stored = static_cast<const uint16_t*>(staged.view.stored);
-  if (isPlain && !view.isInByOut) {
-    return multiplyRounded(CUBLAS_OP_T, stored + view.outFirst * view.storedCols + view.inFirst, view.storedCols, view.outputs(), out.data);
+  const bool isTurned = isPlain && view.isInByOut;  // stored [in, out]: the transposed product, in place
+  for (int64_t row = 0; row < x.rows; row += most) {
+    const int64_t rows = std::min(most, x.rows - row);
+    const DeviceMatrix some{x.data + row * x.stride, rows, x.cols, x.stride};
+    inTerms ? toBf16Terms(some, parts.data(), stream()) : toBf16(some, 1, x.cols, parts.data(), stream());
+    for (int64_t first = 0; first < view.outputs(); first += step) {
+      Bf16Factor w{decoded.data(), view.inputs(), std::min(step, view.outputs() - first), view.inputs(), isTurned};
+      if (isPlain) {
+        w.data =
+            isTurned ? stored + view.inFirst * view.storedCols + view.outFirst : stored + view.outFirst * view.storedCols + view.inFirst;
+        w.stride = view.storedCols;
+      } else {
+        decodeRows(staged.view, first, w.outputs, decoded.data(), stream());
+      }
+      multiplyTerms(parts.data(), terms, w, isAdded, {out.data + row * out.stride + first, rows, w.outputs, out.stride});
+    }
   }
-  if (isPlain) {
-    return multiplyRounded(CUBLAS_OP_N, stored + view.inFirst * view.storedCols + view.outFirst, view.storedCols, view.outputs(), out.data);
-  }
-  for (int64_t first = 0; first < view.outputs(); first += step) {
-    const int64_t count = std::min(step, view.outputs() - first);
-    decodeRows(staged.view, first, count, decoded.data(), stream());
-    multiplyRounded(CUBLAS_OP_T, decoded.data(), view.inputs(), count, out.data + first);
+}
+
+void CudaBackend::multiplyTerms(const uint16_t* parts, int64_t terms, const Bf16Factor& w, bool isAdded, const DeviceMatrix& out) {
+  const float one = 1.0f, zero = 0.0f;
+  bool isBegun = isAdded;
+  for (int64_t t = 0; t < terms; ++t) {
+    // The largest term's sums go out to float32 now and then: tensor cores may cut off what does not fit where float32 rounds
+    const int64_t most = terms > 1 && t == terms - 1 ? kLongestSum : w.inputs;
+    for (int64_t first = 0; first < w.inputs; first += most) {
+      const uint16_t* weights = w.data + first * (w.isInByOut ? w.stride : 1);
+      check(cublasGemmEx_64(blas(), w.isInByOut ? CUBLAS_OP_N : CUBLAS_OP_T, CUBLAS_OP_N, w.outputs, out.rows,
+                            std::min(most, w.inputs - first), &one, weights, CUDA_R_16BF, w.stride, parts + t * out.rows * w.inputs + first,
+                            CUDA_R_16BF, w.inputs, isBegun ? &one : &zero, out.data, CUDA_R_32F, out.stride, CUBLAS_COMPUTE_32F,
+                            CUBLAS_GEMM_DEFAULT),
+            "a matrix product in bf16");
+      isBegun = true;
+    }
   }
 }
 

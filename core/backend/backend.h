@@ -120,6 +120,10 @@ class Backend {
   virtual Precision precision() const { return Precision::Float32; }
   /// Throws Error where the device can't. Takes effect for operations that begin afterwards.
   virtual void setPrecision(Precision precision);
+  /// True where float32 products with weights stored as bf16 are sums of bf16 products of exact parts. They are Float32 as long as the
+  /// device adds as finely as float32 does, which its self-test finds out: one that fails is told to leave them.
+  virtual bool splitsProducts() const { return false; }
+  virtual void leaveSplitProducts() {}
 
   // Memory
   /// Uninitialised [rows, cols].

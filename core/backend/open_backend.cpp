@@ -20,7 +20,10 @@ PluginResult guarded(PluginResult loaded, const DiskCache& cache) {
     backend->withdraw(f.op);
     failed += (failed.empty() ? "" : ", ") + std::string(nameOf(f.op));
   }
-  if (!failed.empty()) backend->setReason("failed the self-test, so the CPU computes: " + failed);
+  std::string reason;
+  if (test.leftSplitProducts) reason = "float32 products in bf16 parts failed the self-test, so they are made whole";
+  if (!failed.empty()) reason += std::string(reason.empty() ? "" : "; ") + "failed the self-test, so the CPU computes: " + failed;
+  backend->setReason(reason);
   return {backend, {}};
 }
 

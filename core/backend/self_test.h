@@ -17,11 +17,12 @@ struct SelfTest {
     std::string what;       // the error's words, or ""
   };
   std::vector<Failure> failures;
+  bool leftSplitProducts = false;  // they failed, and the device was told to leave them
   bool isFromCache = false;
   bool isLost = false;  // the device was lost on the way
 };
 
-/// Compares all operations that `device` supports with `host`'s.
+/// Compares all operations that `device` supports with `host`'s. Split products that fail are left and their operation is tried again.
 SelfTest runSelfTest(Backend& device, Backend& host);
 /// The same, from the cache where it was run before.
 SelfTest cachedSelfTest(Backend& device, Backend& host, const DiskCache& cache);

@@ -34,4 +34,8 @@ inline std::string unfitCard(const std::string& name, int major, int minor) {
          ".0 or newer is needed";
 }
 
+/// Whether three products in bf16 take less time than one in float32: cards for computing (A100, H100 and H200, B200 and B300) have
+/// tensor cores of 15 times their float32 rate and more, cards for pictures and small boards of twice.
+inline bool paysToSplit(int major, int minor) { return (major == 8 && minor == 0) || major == 9 || (major == 10 && minor != 1); }
+
 }  // namespace headscope::gpu

@@ -1,4 +1,5 @@
-// Stored weights to float32 rows.
+// Stored weights to float32 rows, and float32 to bf16.
+#include "gpu/arithmetic/bf16_terms.h"
 #include "gpu/arithmetic/decode.h"
 #include "gpu/kernels/for_each.cuh"
 #include "gpu/kernels/kernels.h"
@@ -76,6 +77,15 @@ void toBf16(const DeviceMatrix& x, int64_t heads, int64_t pitch, uint16_t* targe
     const unsigned head = static_cast<unsigned>(e) / static_cast<unsigned>(pitch);
     const int64_t c = e - head * pitch;
     target[r * heads * pitch + e] = c < width ? encodeBf16(x.data[r * x.stride + head * width + c]) : uint16_t{0};
+  });
+}
+
+void toBf16Terms(const DeviceMatrix& x, uint16_t* target, cudaStream_t stream) {
+  const int64_t all = x.rows * x.cols;
+  forEach(x.rows, x.cols, stream, "splitting into bf16", [=] __device__(int64_t r, int64_t c) {
+    const Bf16Terms terms = bf16Terms(x.data[r * x.stride + c]);
+    uint16_t* to = target + r * x.cols + c;
+    to[0] = terms.term[2], to[all] = terms.term[1], to[2 * all] = terms.term[0];
   });
 }
 

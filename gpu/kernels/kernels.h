@@ -35,6 +35,9 @@ void decodeRows(const DeviceWeights& weights, int64_t first, int64_t count, uint
 /// target [rows, heads * pitch] = x [rows, heads * width] rounded to bf16, each head followed by zeros up to the pitch.
 void toBf16(const DeviceMatrix& x, int64_t heads, int64_t pitch, uint16_t* target, cudaStream_t stream);
 
+/// target [kBf16Terms, rows, cols] = the terms of x [rows, cols], smallest first (gpu/arithmetic/bf16_terms.h).
+void toBf16Terms(const DeviceMatrix& x, uint16_t* target, cudaStream_t stream);
+
 // Rows (rows.cu)
 void addBias(const DeviceMatrix& x, const float* bias, cudaStream_t stream);          // x[n, :] += bias
 void scaleColumns(const DeviceMatrix& x, const float* factors, cudaStream_t stream);  // x[n, c] *= factors[c]

@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <set>
 #include <vector>
 
+#include "gpu/arithmetic/bf16_terms.h"
 #include "gpu/arithmetic/decode.h"
 #include "gpu/arithmetic/jacobi.h"
 #include "gpu/arithmetic/map_cells.h"
@@ -49,6 +51,60 @@ TEST(GpuDecode, everyE4M3) {
       EXPECT_EQ(decodeE4M3(static_cast<uint8_t>(bits)), e4m3ByFormula(bits)) << bits;
     }
   }
+}
+
+TEST(GpuBf16Terms, sumToTheNumber) {
+  std::mt19937 random(5);
+  const auto expectTerms = [](float value) {
+    const Bf16Terms terms = bf16Terms(value);
+    double sum = 0;
+    for (const uint16_t t : terms.term) {
+      const float part = decodeBf16(t);
+      EXPECT_TRUE(part == 0 || std::signbit(part) == std::signbit(value)) << value;
+      EXPECT_LE(std::abs(part), std::abs(value));  // no sum of terms can overflow where the number doesn't
+      sum += std::abs(part) < std::ldexp(1.0, -126) ? 0.0 : static_cast<double>(part);  // as a card that has no subnormals takes it
+    }
+    if (value == 0 || std::abs(value) >= std::ldexp(1.0f, -103)) {
+      EXPECT_EQ(sum, static_cast<double>(value));
+    } else {
+      EXPECT_LE(std::abs(sum - static_cast<double>(value)), std::ldexp(1.0, -126)) << value;
+    }
+  };
+  for (uint32_t exponent = 0; exponent < 255; ++exponent) {
+    for (int i = 0; i < 300; ++i) {
+      // Mantissas of all kinds: random, few ones at the end, all ones
+      const uint32_t mantissa = i == 0 ? 0 : i == 1 ? 0x7FFFFF : (random() & 0x7FFFFF) >> (i % 3 == 0 ? random() % 23 : 0);
+      for (const uint32_t sign : {0u, 0x80000000u}) expectTerms(floatFromBits(sign | exponent << 23 | mantissa));
+    }
+  }
+  expectTerms(std::numeric_limits<float>::max()), expectTerms(std::numeric_limits<float>::lowest()), expectTerms(-0.0f);
+}
+
+TEST(GpuBf16Terms, whatIsNotFiniteStaysInTheFirst) {
+  for (const float value : {INFINITY, -INFINITY}) {
+    const Bf16Terms terms = bf16Terms(value);
+    EXPECT_EQ(decodeBf16(terms.term[0]), value);
+    EXPECT_EQ(terms.term[1] | terms.term[2], 0);
+  }
+  for (const uint32_t bits : {0x7F800001u, 0xFFC00000u, 0x7FFFFFFFu}) {  // the first would be infinite if it were cut off
+    const Bf16Terms terms = bf16Terms(floatFromBits(bits));
+    EXPECT_TRUE(std::isnan(decodeBf16(terms.term[0])));
+    EXPECT_EQ(terms.term[1] | terms.term[2], 0);
+  }
+}
+
+TEST(GpuBf16Terms, exactScalesLeaveFloat8ExactInBf16) {
+  for (const float scale : {1.0f, 0.25f, 1024.0f, std::ldexp(1.0f, -100), std::ldexp(1.0f, 100)}) {
+    EXPECT_TRUE(isExactScale(scale));
+    for (unsigned bits = 0; bits < 256; ++bits) {
+      const float value = decodeE4M3(static_cast<uint8_t>(bits)) * scale;
+      if (!std::isnan(value)) {
+        EXPECT_EQ(decodeBf16(encodeBf16(value)), value);
+      }
+    }
+  }
+  for (const float scale : {0.0f, 0.3f, 1.5f, std::ldexp(1.0f, 101), std::ldexp(1.0f, -101), INFINITY, std::nanf("")})
+    EXPECT_FALSE(isExactScale(scale));
 }
 
 TEST(GpuDecode, bf16RoundsToNearestEven) {

@@ -17,3 +17,8 @@ TEST(GpuFitness, everyReasonInWords) {
   EXPECT_EQ(unfitCard("A100", 8, 0), "");
   EXPECT_EQ(unfitCard("B200", 10, 0), "");
 }
+
+TEST(GpuFitness, splitProductsAreForCardsThatCompute) {
+  for (const auto& [major, minor] : {std::pair{8, 0}, {9, 0}, {10, 0}, {10, 3}}) EXPECT_TRUE(paysToSplit(major, minor)) << major << minor;
+  for (const auto& [major, minor] : {std::pair{8, 6}, {8, 7}, {8, 9}, {12, 0}}) EXPECT_FALSE(paysToSplit(major, minor)) << major << minor;
+}

@@ -16,6 +16,7 @@
 #include "tests/support/folders.h"
 #include "tests/support/golden.h"
 #include "tests/support/golden_run.h"
+#include "tests/support/naive_ops.h"
 #include "tests/support/op_checks.h"
 
 using namespace headscope::core;
@@ -54,6 +55,44 @@ void expectGolden(const std::shared_ptr<const Model>& model, const std::filesyst
 TEST_F(EmulatedCuda, rowsLinearMapsAndAttention) {
   CudaBackend backend;
   for (const auto checks : {checkRowOps, checkLinear, checkAttention, checkMaps, checkMasks}) expectAllHold(checks(backend));
+}
+
+TEST_F(EmulatedCuda, productsWithBf16WeightsAreExactInPartsAndRightWhole) {
+  CudaBackend backend;
+  ASSERT_TRUE(backend.splitsProducts());
+  onlySmallCases() = false;  // long sums
+  expectAllHold(checkLinear(backend));
+  backend.leaveSplitProducts();
+  onlySmallCases() = true;
+  expectAllHold(checkLinear(backend));
+}
+
+TEST_F(EmulatedCuda, float8WeightsUnderPowersOfTwoAreExactInParts) {
+  const int64_t outputs = 40, inputs = 70, rows = 3;
+  std::vector<uint8_t> stored(static_cast<size_t>(outputs * inputs));
+  for (size_t i = 0; i < stored.size(); ++i) stored[i] = static_cast<uint8_t>(i * 37 % 0x7F + (i % 3 == 0 ? 0x80 : 0));
+  const std::vector<float> powers = {0.25f, 8.0f, 0.5f, 1.0f, 2.0f, 0.125f, 4.0f, 1.0f, 1.0f}, others(9, 0.3f);
+  for (const std::vector<float>& scales : {powers, others}) {
+    Linear linear;
+    WeightView& w = linear.weight;
+    w.data = reinterpret_cast<const std::byte*>(stored.data()), w.dtype = DType::F8_E4M3;
+    w.storedRows = w.outGroupSize = w.outGroupStride = outputs, w.storedCols = w.inCount = inputs;
+    w.scales = reinterpret_cast<const std::byte*>(scales.data()), w.scaleType = DType::F32;
+    w.blockRows = 16, w.blockCols = 32, w.scaleCols = 3;
+    const Matrix x = randomMatrix(rows, inputs, 3);
+    CudaBackend backend;
+    CpuBackend host;
+    Matrix found[2];
+    int at = 0;
+    for (Backend* b : {static_cast<Backend*>(&backend), static_cast<Backend*>(&host)}) {
+      const Tensor out = b->allocate(rows, outputs);
+      Job job;
+      b->linear(b->upload(x), linear, Into::Replace, out, job);
+      found[at++] = b->download(out);
+    }
+    for (int64_t i = 0; i < found[0].size(); ++i)
+      EXPECT_NEAR(found[0].data()[i], found[1].data()[i], 2e-6 * std::max(500.0f, std::abs(found[1].data()[i])));
+  }
 }
 
 TEST_F(EmulatedCuda, weights) {

@@ -42,6 +42,8 @@ inline const std::vector<LinearCase>& linearCases() {
       {1, 96, 40, DType::F16},
       {13, 96, 40, DType::BF16, false, true},
       {5, 1100, 70, DType::BF16},
+      {3, 9001, 20, DType::BF16},
+      {9, 64, 96, DType::BF16, true},
       {33, 200, 150, DType::F8_E4M3},
       {1, 200, 150, DType::F8_E4M3},
       {9, 64, 96, DType::F16, true},

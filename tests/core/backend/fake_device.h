@@ -26,6 +26,9 @@ class FakeDevice : public core::CpuBackend {
   int calls() const { return calls_; }
   std::set<core::Op> wrong;
   std::string identity_ = "fake card 1";
+  bool splits = false, splitsCoarsely = false;  // float32 products in parts; with sums that lose digits
+  bool splitsProducts() const override { return splits; }
+  void leaveSplitProducts() override { splits = false; }
   bool hasCopies = false;  // to give back when memory is short
   bool dropCopies() override { return std::exchange(hasCopies, false); }
 
@@ -49,6 +52,7 @@ class FakeDevice : public core::CpuBackend {
   void linear(const core::Tensor& x, const core::Linear& w, core::Into into, const core::Tensor& out, core::Job& job) override {
     step();
     CpuBackend::linear(x, w, into, out, job);
+    if (splits && splitsCoarsely) CpuBackend::scale(out, 1.0001f, job);
   }
   void norm(const core::Tensor& x, const core::NormRule& rule, const core::NormWeights& w, const core::Tensor& out,
             core::Job& job) override {

@@ -207,6 +207,29 @@ TEST(SelfTest, aDeviceIsTakenIntoUseBehindAGuard) {
   EXPECT_EQ(result.backend->reason(), "failed the self-test, so the CPU computes: scale");
 }
 
+TEST(SelfTest, splitProductsThatAreCoarseAreLeftAndRemembered) {
+  const CacheFolder folder;
+  CpuBackend host;
+  FakeDevice exact, coarse;
+  exact.splits = coarse.splits = coarse.splitsCoarsely = true;
+  coarse.identity_ = "fake card 2";
+  EXPECT_FALSE(cachedSelfTest(exact, host, folder.cache()).leftSplitProducts);
+  EXPECT_TRUE(exact.splits);
+  for (const bool isFromCache : {false, true}) {
+    coarse.splits = true;
+    const SelfTest test = cachedSelfTest(coarse, host, folder.cache());
+    EXPECT_EQ(test.isFromCache, isFromCache);
+    EXPECT_TRUE(test.leftSplitProducts);
+    EXPECT_FALSE(coarse.splits);
+    EXPECT_TRUE(test.failures.empty());  // whole products are right
+  }
+  const auto device = std::make_shared<FakeDevice>();
+  device->splits = device->splitsCoarsely = true, device->wrong = {Op::Scale};
+  EXPECT_EQ(
+      guarded({device, ""}, DiskCache()).backend->reason(),
+      "float32 products in bf16 parts failed the self-test, so they are made whole; failed the self-test, so the CPU computes: scale");
+}
+
 TEST(SelfTest, aDeviceLostInItIsNone) {
   const auto device = std::make_shared<FakeDevice>();
   device->failAfter(40, FakeDevice::Kind::Lost);
