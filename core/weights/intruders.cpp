@@ -5,42 +5,21 @@
 #include <algorithm>
 #include <cmath>
 #include <random>
+#include <utility>
 #include <vector>
 
 #include "core/base/job.h"
 #include "core/base/parallel.h"
+#include "core/weights/block_krylov.h"
 #include "core/weights/dense.h"
+#include "core/weights/square_product.h"
 
 namespace headscope::core {
 namespace {
 
-constexpr int64_t kBlock = 16, kBlockSteps = 40, kLanczosSteps = 160, kBand = 256;
+constexpr int64_t kBlock = SquareProduct::kVectors, kBlockSteps = 40, kLanczosSteps = 160;
 constexpr double kOutside = 1e-6;    // eigenvalues below this share of the largest are zeros
 constexpr double kConverged = 1e-4;  // residual of a pair, as a share of the largest eigenvalue
-
-/// X W W^T of rows x [b, out]; float32 products, split over the pool.
-DoubleMatrix squareProduct(ConstMatrixView w, const DoubleMatrix& x, const Job& job) {
-  const Matrix narrow = x.toFloat();
-  const int b = static_cast<int>(x.rows);
-  Matrix inner(x.rows, w.cols), out(x.rows, w.rows);
-  parallelFor((w.cols + kBand - 1) / kBand,
-              [&](int64_t i) {
-                const int64_t first = i * kBand, count = std::min(kBand, w.cols - first);
-                cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, b, static_cast<int>(count), static_cast<int>(w.rows), 1.0F,
-                            narrow.data(), static_cast<int>(narrow.cols()), w.data + first, static_cast<int>(w.stride), 0.0F,
-                            inner.data() + first, static_cast<int>(inner.cols()));
-              },
-              &job);
-  parallelFor((w.rows + kBand - 1) / kBand,
-              [&](int64_t i) {
-                const int64_t first = i * kBand, count = std::min(kBand, w.rows - first);
-                cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, b, static_cast<int>(count), static_cast<int>(w.cols), 1.0F,
-                            inner.data(), static_cast<int>(inner.cols()), w.row(first), static_cast<int>(w.stride), 0.0F,
-                            out.data() + first, static_cast<int>(out.cols()));
-              },
-              &job);
-  return DoubleMatrix::from(out);
-}
 
 DoubleMatrix rowsOf(const DoubleMatrix& a, int64_t first, int64_t count) {
   DoubleMatrix part(count, a.cols);
@@ -48,63 +27,32 @@ DoubleMatrix rowsOf(const DoubleMatrix& a, int64_t first, int64_t count) {
   return part;
 }
 
-void subtract(DoubleMatrix& a, const DoubleMatrix& b) {
-  for (size_t i = 0; i < a.values.size(); ++i) a.values[i] -= b.values[i];
+/// Steps after which it pays to look: each look decomposes what has been gathered.
+bool isLookedAt(int64_t step) { return step <= 4 || (step <= 12 && step % 2 == 0) || step % 4 == 0; }
+
+BlockKrylov::Operator squareOf(const SquareProduct& w, const Job& job) {
+  return [&w, &job](const DoubleMatrix& x) {
+    job.checkpoint();
+    return w(x, job);
+  };
 }
 
-/// What x adds to the basis' first `used` rows, orthonormal; fewer rows where that is less than rounding left of it.
-DoubleMatrix nextBlock(const DoubleMatrix& basis, int64_t used, DoubleMatrix x) {
-  const DoubleMatrix old = rowsOf(basis, 0, used);
-  const double size = std::sqrt(innerProduct(x, x));
-  for (int pass = 0; pass < 2; ++pass) subtract(x, multiply(multiplyTransposed(x, old), old));
-  const ThinQr qr = thinQr(x);
-  std::vector<int64_t> fresh;
-  for (int64_t i = 0; i < qr.basis.rows; ++i) {
-    if (std::abs(qr.triangle(i, i)) > 1e-6 * size) fresh.push_back(i);
-  }
-  DoubleMatrix block(static_cast<int64_t>(fresh.size()), x.cols);
-  for (size_t i = 0; i < fresh.size(); ++i) std::copy_n(qr.basis.row(fresh[i]), x.cols, block.row(static_cast<int64_t>(i)));
-  return block;
-}
-
-/// The first vectors of W W^T, as rows.
-DoubleMatrix topVectors(ConstMatrixView w, int64_t count, const Job& job) {
-  const int64_t n = w.rows, b = std::min(kBlock, n), most = std::min(n, b * kBlockSteps);
+/// The first vectors of W W^T, as rows, of which `settled` have converged; the others are what came with them.
+DoubleMatrix topVectors(const SquareProduct& w, int64_t count, int64_t settled, const Job& job) {
+  const int64_t n = w.rows(), b = std::min(kBlock, n);
   std::mt19937_64 engine(1);
   std::normal_distribution<double> normal;
-  DoubleMatrix start(b, n), basis(most, n), images(most, n);
+  DoubleMatrix start(b, n);
   for (double& v : start.values) v = normal(engine);
-  DoubleMatrix block = thinQr(start).basis;
-  int64_t used = 0;
-  for (int64_t step = 1;; ++step) {
-    job.checkpoint();
-    const int64_t rows = std::min(block.rows, most - used);
-    std::copy_n(block.data(), static_cast<size_t>(rows * n), basis.row(used));
-    const DoubleMatrix image = squareProduct(w, rowsOf(basis, used, rows), job);
-    std::copy_n(image.data(), image.values.size(), images.row(used));
-    used += rows;
-    block = used < most ? nextBlock(basis, used, image) : DoubleMatrix();
-    const bool isLast = block.rows == 0;
-    if (isLast || step % 4 == 0) {
-      const DoubleMatrix v = rowsOf(basis, 0, used), av = rowsOf(images, 0, used);
-      DoubleMatrix small = multiplyTransposed(v, av), turns;
-      for (int64_t i = 0; i < used; ++i) {
-        for (int64_t j = 0; j < i; ++j) small(i, j) = small(j, i) = 0.5 * (small(i, j) + small(j, i));
-      }
-      const std::vector<double> values = symmetricEigen(std::move(small), turns);
-      const DoubleMatrix best = rowsOf(turns, 0, std::min(count, used)), u = multiply(best, v);
-      DoubleMatrix residual = multiply(best, av);
-      double worst = 0;
-      for (int64_t i = 0; i < u.rows; ++i) {
-        double sum = 0;
-        for (int64_t c = 0; c < n; ++c) {
-          const double r = residual(i, c) - values[static_cast<size_t>(i)] * u(i, c);
-          sum += r * r;
-        }
-        worst = std::max(worst, std::sqrt(sum));
-      }
-      if (isLast || worst <= kConverged * std::max(values[0], 0.0)) return u;
-    }
+  BlockKrylov space(squareOf(w, job), thinQr(start).basis, std::min(n, b * kBlockSteps));
+  for (;;) {
+    const bool isLast = !space.step();
+    if (!isLast && !isLookedAt(space.steps())) continue;
+    DoubleMatrix turns;
+    const std::vector<double> values = symmetricEigen(space.projected(), turns);
+    const std::vector<double> residuals = space.residuals(rowsOf(turns, 0, std::min(settled, space.used())), values);
+    if (isLast || *std::max_element(residuals.begin(), residuals.end()) <= kConverged * std::max(values[0], 0.0))
+      return space.combine(rowsOf(turns, 0, std::min(count, space.used())));
   }
 }
 
@@ -116,7 +64,6 @@ class Lanczos {
   const std::vector<double>& current() const { return basis_.back(); }
   bool isSettled() const { return isSettled_; }
   bool isIntruder() const { return isIntruder_; }
-  bool isUndecided() const { return !isSettled_; }
 
   /// image: the matrix times current().
   void step(const double* image, bool isLast) {
@@ -187,32 +134,113 @@ IntruderCount denseIntruders(ConstMatrixView before, ConstMatrixView after) {
   return count;
 }
 
-double spectralNorm(ConstMatrixView w, const Job& job) {
-  if (w.rows == 0 || w.cols == 0) return 0;
-  const DoubleMatrix u = topVectors(w, 1, job), image = squareProduct(w, u, job);
+double spectralNorm(ConstMatrixView matrix, const Job& job) {
+  if (matrix.rows == 0 || matrix.cols == 0) return 0;
+  const SquareProduct w(matrix, job);
+  const DoubleMatrix u = topVectors(w, 1, 1, job), image = w(u, job);
   return std::sqrt(std::max(0.0, innerProduct(u, image)));
 }
 
-IntruderCount krylovIntruders(ConstMatrixView before, ConstMatrixView after, const Job& job) {
-  const DoubleMatrix top = topVectors(after, std::min({kIntruderVectors, after.rows, after.cols}), job);
-  std::vector<Lanczos> runs;
-  for (int64_t i = 0; i < top.rows; ++i) runs.emplace_back(std::vector<double>(top.row(i), top.row(i) + top.cols));
+namespace {
+
+/// What is known of one vector.
+struct Verdict {
+  bool isSettled = false, isIntruder = false;
+};
+
+/// Of the space's first rows, from what it has gathered: a converged Ritz pair that holds enough of a row settles it; else Lanczos from
+/// the row, whose steps but the last lie in the space as a whole.
+void judgeRows(const BlockKrylov& space, std::vector<Verdict>& rows, const Job& job) {
+  constexpr double kThreshold = kIntruderCosine * kIntruderCosine;
+  DoubleMatrix turns;
+  const DoubleMatrix small = space.projected();
+  const std::vector<double> values = symmetricEigen(small, turns);
+  std::vector<int64_t> candidates;
+  for (int64_t j = 0; j < space.used(); ++j) {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      if (rows[i].isSettled || turns(j, static_cast<int64_t>(i)) * turns(j, static_cast<int64_t>(i)) < kThreshold) continue;
+      candidates.push_back(j);
+      break;
+    }
+  }
+  DoubleMatrix pairs(static_cast<int64_t>(candidates.size()), space.used());
+  std::vector<double> theirs;
+  for (size_t c = 0; c < candidates.size(); ++c) {
+    std::copy_n(turns.row(candidates[c]), space.used(), pairs.row(static_cast<int64_t>(c)));
+    theirs.push_back(values[static_cast<size_t>(candidates[c])]);
+  }
+  const std::vector<double> residuals = space.residuals(pairs, theirs);
+  for (size_t c = 0; c < candidates.size(); ++c) {
+    // A value of zero is what lies outside the matrix' range: it has no singular vectors there.
+    if (residuals[c] > kConverged * std::abs(values[0]) || std::abs(theirs[c]) <= kOutside * std::abs(values[0])) continue;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const double cosine = pairs(static_cast<int64_t>(c), static_cast<int64_t>(i));
+      if (cosine * cosine >= kThreshold) rows[i] = {true, false};
+    }
+  }
+  const int64_t steps = space.isInvariant() ? kLanczosSteps : space.steps() - 1;
+  parallelFor(
+      static_cast<int64_t>(rows.size()),
+      [&](int64_t i) {
+        Verdict& row = rows[static_cast<size_t>(i)];
+        if (row.isSettled || steps < 1) return;
+        std::vector<double> start(static_cast<size_t>(space.used()), 0.0), image(start.size());
+        start[static_cast<size_t>(i)] = 1;
+        Lanczos run(std::move(start));
+        const int n = static_cast<int>(space.used());
+        for (int64_t step = 1; step <= steps && !run.isSettled(); ++step) {
+          cblas_dgemv(CblasRowMajor, CblasNoTrans, n, n, 1.0, small.data(), n, run.current().data(), 1, 0.0, image.data(), 1);
+          run.step(image.data(), step == steps);
+        }
+        row = {run.isSettled(), run.isIntruder()};
+      },
+      &job);
+}
+
+bool areSettled(const std::vector<Verdict>& rows) {
+  return std::all_of(rows.begin(), rows.end(), [](const Verdict& v) { return v.isSettled; });
+}
+
+/// Those of the first rows of `top` that a space of all of them left open, each from itself alone and further.
+void judgeAlone(const SquareProduct& w, const DoubleMatrix& top, std::vector<Verdict>& rows, const Job& job) {
+  std::vector<std::pair<size_t, Lanczos>> runs;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const double* u = top.row(static_cast<int64_t>(i));
+    if (!rows[i].isSettled) runs.emplace_back(i, Lanczos(std::vector<double>(u, u + top.cols)));
+  }
   for (int64_t step = 1; step <= kLanczosSteps; ++step) {
     job.checkpoint();
     std::vector<Lanczos*> open;
-    for (Lanczos& run : runs) {
+    for (auto& [row, run] : runs) {
       if (!run.isSettled()) open.push_back(&run);
     }
     if (open.empty()) break;
     DoubleMatrix x(static_cast<int64_t>(open.size()), top.cols);
     for (size_t i = 0; i < open.size(); ++i)
       std::copy(open[i]->current().begin(), open[i]->current().end(), x.row(static_cast<int64_t>(i)));
-    const DoubleMatrix images = squareProduct(before, x, job);
+    const DoubleMatrix images = w(x, job);
     parallelFor(images.rows, [&](int64_t i) { open[static_cast<size_t>(i)]->step(images.row(i), step == kLanczosSteps); });
   }
-  IntruderCount count;
-  for (const Lanczos& run : runs) count.intruders += run.isIntruder(), count.undecided += run.isUndecided();
-  return count;
+  for (const auto& [row, run] : runs) rows[row] = {run.isSettled(), run.isIntruder()};
+}
+
+}  // namespace
+
+IntruderCount krylovIntruders(ConstMatrixView before, ConstMatrixView after, const Job& job) {
+  const int64_t count = std::min({kIntruderVectors, after.rows, after.cols});
+  // A few vectors more than are asked about: they make the space from there converge as theirs did.
+  const DoubleMatrix top = topVectors(SquareProduct(after, job), std::min(kBlock, after.rows), count, job);
+  const SquareProduct w(before, job);
+  std::vector<Verdict> rows(static_cast<size_t>(count));
+  BlockKrylov space(squareOf(w, job), top, std::min(top.cols, top.rows * kBlockSteps));
+  for (bool canGrow = true; canGrow && !areSettled(rows);) {
+    canGrow = space.step();
+    if (!canGrow || isLookedAt(space.steps())) judgeRows(space, rows, job);
+  }
+  if (!areSettled(rows)) judgeAlone(w, top, rows, job);
+  IntruderCount found;
+  for (const Verdict& row : rows) found.intruders += row.isIntruder, found.undecided += !row.isSettled;
+  return found;
 }
 
 }  // namespace headscope::core

@@ -5,8 +5,9 @@
 // Dense: both decompositions in double. Krylov, for wide matrices, never decomposes one: the top vectors u come from a block Krylov
 // space of W' W'^T, and the squared cosines of u with W's vectors are the masses of the spectral measure of W W^T at u, which Lanczos
 // from u bounds: with Ritz values in order and their weights w_j, no single vector holds more than max_j (w_j + w_(j+1))
-// (Chebyshev, Markov, Stieltjes), and a converged Ritz pair of weight w is a vector with squared cosine w. A vector that neither
-// settles is counted by its largest weight and reported as undecided.
+// (Chebyshev, Markov, Stieltjes), and a converged Ritz pair of weight w is a vector with squared cosine w. The ten u start one block
+// space of W W^T together: it contains the Lanczos run of each, and its own Ritz pairs converge several times sooner than theirs. A
+// vector that neither settles goes on alone, and is in the end counted by its largest weight and reported as undecided.
 #include <cstdint>
 
 #include "core/tensor/matrix.h"
@@ -25,7 +26,7 @@ struct IntruderCount {
 
 /// before, after [out, in]. Costs two full decompositions.
 IntruderCount denseIntruders(ConstMatrixView before, ConstMatrixView after);
-/// Costs some hundred products with each matrix of 16 vectors at once.
+/// Costs some tens of products with each matrix of 16 vectors at once (few where singular values stand apart), and a copy of one.
 IntruderCount krylovIntruders(ConstMatrixView before, ConstMatrixView after, const Job& job);
 
 /// Largest singular value, from the same Krylov space: right to about 1e-4 of itself, better where it stands apart.

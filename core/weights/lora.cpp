@@ -204,14 +204,15 @@ std::vector<double> writeCosines(const HeadSide& v, const HeadSide& o, LoraDecom
   return cosines;
 }
 
-IntruderCount wholeIntruders(const Linear& before, const Linear& after, int64_t denseWidth, const Job& job) {
-  const Matrix w0 = decodeLinear(before, 0, -1, &job), w1 = decodeLinear(after, 0, -1, &job);
-  return std::max(w0.rows(), w0.cols()) <= denseWidth ? denseIntruders(w0, w1) : krylovIntruders(w0, w1, job);
+bool isFinite(const Matrix& w) {
+  return std::all_of(w.data(), w.data() + w.size(), [](float v) { return std::isfinite(v); });
 }
 
-bool isFinite(const Linear& linear, const Job& job) {
-  const Matrix w = decodeLinear(linear, 0, -1, &job);
-  return std::all_of(w.data(), w.data() + w.size(), [](float v) { return std::isfinite(v); });
+/// Nothing where a number is not finite.
+std::optional<IntruderCount> wholeIntruders(const Linear& before, const Linear& after, int64_t denseWidth, const Job& job) {
+  const Matrix w0 = decodeLinear(before, 0, -1, &job), w1 = decodeLinear(after, 0, -1, &job);
+  if (!isFinite(w0) || !isFinite(w1)) return std::nullopt;
+  return std::max(w0.rows(), w0.cols()) <= denseWidth ? denseIntruders(w0, w1) : krylovIntruders(w0, w1, job);
 }
 
 /// The layer's attention maps that the adapter changes, for the whole-matrix measures.
@@ -306,12 +307,11 @@ LoraLayer layerLora(const Model& base, const Model& adapted, int64_t layer, cons
   for (const WholeMap& whole : changedMaps(maps->before, maps->after)) {
     if (!options.withDetails) continue;
     job.checkpoint();
-    if (!isFinite(*whole.before, job) || !isFinite(*whole.after, job)) {
+    if (const auto found = wholeIntruders(*whole.before, *whole.after, options.denseIntruderWidth, job)) {
+      out.intruders.push_back({whole.name, layer, found->intruders, found->undecided});
+    } else {
       out.notes.push_back(whole.name + ": NaN or infinite values, intruder dimensions of the whole matrix left out");
-      continue;
     }
-    const IntruderCount found = wholeIntruders(*whole.before, *whole.after, options.denseIntruderWidth, job);
-    out.intruders.push_back({whole.name, layer, found.intruders, found.undecided});
   }
   return out;
 }

@@ -49,6 +49,20 @@ TEST(Intruders, krylovCountsWhatFullDecompositionsCount) {
   }
 }
 
+// Singular values without gaps: what the space from all ten vectors together settles, one alone takes many more steps for.
+TEST(Intruders, spectraWithoutGapsAreSettled) {
+  const DoubleMatrix base = gaussian(300, 260, 11), down = gaussian(8, 260, 12), up = gaussian(8, 300, 13);
+  for (const double strength : {0.001, 0.05, 0.2, 1.0}) {
+    DoubleMatrix after = base;
+    const DoubleMatrix change = transposedMultiply(up, down);
+    for (size_t i = 0; i < after.values.size(); ++i) after.values[i] += strength * change.values[i];
+    const Matrix w0 = base.toFloat(), w1 = after.toFloat();
+    const IntruderCount dense = denseIntruders(w0, w1), krylov = krylovIntruders(w0, w1, Job());
+    EXPECT_EQ(krylov.undecided, 0) << strength;
+    EXPECT_EQ(krylov.intruders, dense.intruders) << strength;
+  }
+}
+
 TEST(Intruders, tinyAndUnchangedMatrices) {
   const Pair one = planted(1, 1, 0, 1), small = planted(3, 5, 0, 2);
   EXPECT_EQ(krylovIntruders(one.before, one.after, Job()).intruders, 0);
