@@ -1,11 +1,12 @@
-// CudaBackend's attention: the tiled kernel in float32; blocks of rows with products by cuBLAS over the keys that any row of the block
-// may see, weights and statistics in place, under lower precisions and for maps, sums and counts.
+// CudaBackend's attention: the tiled kernel in float32, the tensor-core kernel in bf16; blocks of rows with products by cuBLAS over the
+// keys that any row of the block may see, weights and statistics in place, under TF32, for wider heads, and for maps, sums and counts.
 #include <algorithm>
 #include <optional>
 #include <vector>
 
 #include "gpu/arithmetic/map_cells.h"
 #include "gpu/cuda_products.h"
+#include "gpu/kernels/tensor_attention.h"
 #include "gpu/kernels/tile_attention.h"
 
 namespace headscope::gpu {
@@ -153,17 +154,27 @@ void CudaBackend::forEachBlock(const core::AttentionInput& input, int64_t heads,
   }
 }
 
-bool CudaBackend::isTiled(const core::AttentionRule& rule) const {
-  return precision_ == core::Precision::Float32 && rule.keyWidth <= kWidestHead && rule.valueWidth <= kWidestHead;
+CudaBackend::AttentionWay CudaBackend::wayOf(const core::AttentionRule& rule) const {
+  const core::Precision precision = precision_;
+  if (precision == core::Precision::Tf32 || rule.keyWidth > kWidestHead || rule.valueWidth > kWidestHead) return AttentionWay::Blocks;
+  return precision == core::Precision::Bf16 ? AttentionWay::Tensors : AttentionWay::Tiles;
 }
 
-void CudaBackend::attendTiled(const core::AttentionInput& input, const core::Tensor& out, const core::AttentionStatistics& rows,
-                              const core::Job& job) {
+void CudaBackend::forHeads(const core::AttentionInput& input, const core::Job& job, const std::function<void(int64_t, int64_t)>& launch) {
   const core::AttentionRule& rule = input.rule;
   const int64_t count = input.count();
   const double seen = static_cast<double>(rule.window > 0 ? std::min(count, 2 * rule.window + kTileSide) : count);
   const double work = 2.0 * static_cast<double>(count) * seen * static_cast<double>(rule.keyWidth + rule.valueWidth);
   const auto step = static_cast<int64_t>(std::clamp(kOperationsAhead / std::max(1.0, work), 1.0, static_cast<double>(rule.heads)));
+  for (int64_t first = 0; first < rule.heads; first += step) {
+    if (first > 0) synchronise("attention");
+    job.checkpoint();
+    launch(first, std::min(step, rule.heads - first));
+  }
+}
+
+void CudaBackend::attendTiled(const core::AttentionInput& input, const core::Tensor& out, const core::AttentionStatistics& rows,
+                              const core::Job& job) {
   TileLayer layer{deviceData(input.query),
                   deviceData(input.key),
                   deviceData(input.value),
@@ -172,17 +183,40 @@ void CudaBackend::attendTiled(const core::AttentionInput& input, const core::Ten
                   input.key.stride,
                   input.value.stride,
                   out.stride,
-                  count,
-                  rule,
+                  input.count(),
+                  input.rule,
                   {deviceData(rows.max), deviceData(rows.logSumExp), deviceData(rows.entropy), deviceData(rows.distance)},
                   0,
                   0};
-  for (layer.firstHead = 0; layer.firstHead < rule.heads; layer.firstHead += step) {
-    if (layer.firstHead > 0) synchronise("attention");
-    job.checkpoint();
-    layer.heads = std::min(step, rule.heads - layer.firstHead);
+  forHeads(input, job, [&](int64_t first, int64_t heads) {
+    layer.firstHead = first, layer.heads = heads;
     attendLayer(layer, stream());
-  }
+  });
+}
+
+void CudaBackend::attendTensors(const core::AttentionInput& input, const core::Tensor& out, const core::AttentionStatistics& rows,
+                                const core::Job& job) {
+  const core::AttentionRule& rule = input.rule;
+  const int64_t count = input.count(), keyPitch = tensorPitch(rule.keyWidth), valuePitch = tensorPitch(rule.valueWidth);
+  const DeviceArray<uint16_t> query(count * rule.heads * keyPitch, stream()), key(count * rule.kvHeads * keyPitch, stream()),
+      value(count * rule.kvHeads * valuePitch, stream());
+  toBf16(matrix(input.query), rule.heads, keyPitch, query.data(), stream());
+  toBf16(matrix(input.key), rule.kvHeads, keyPitch, key.data(), stream());
+  toBf16(matrix(input.value), rule.kvHeads, valuePitch, value.data(), stream());
+  TensorLayer layer{query.data(),
+                    key.data(),
+                    value.data(),
+                    deviceData(out),
+                    out.stride,
+                    count,
+                    rule,
+                    {deviceData(rows.max), deviceData(rows.logSumExp), deviceData(rows.entropy), deviceData(rows.distance)},
+                    0,
+                    0};
+  forHeads(input, job, [&](int64_t first, int64_t heads) {
+    layer.firstHead = first, layer.heads = heads;
+    gpu::attendTensors(layer, stream());
+  });
 }
 
 core::AttentionStatistics CudaBackend::attention(const core::AttentionInput& input, const core::Tensor& out, core::Job& job) {
@@ -192,16 +226,21 @@ core::AttentionStatistics CudaBackend::attention(const core::AttentionInput& inp
   const core::AttentionStatistics rows{allocate(rule.heads, count), allocate(rule.heads, count), allocate(rule.heads, count),
                                        allocate(rule.heads, count)};
   if (count == 0) return rows;
-  if (isTiled(rule)) {
-    attendTiled(input, out, rows, job);
-    synchronise("attention");
-    return rows;
+  switch (wayOf(rule)) {
+    case AttentionWay::Tiles:
+      attendTiled(input, out, rows, job);
+      break;
+    case AttentionWay::Tensors:
+      attendTensors(input, out, rows, job);
+      break;
+    case AttentionWay::Blocks:
+      forEachBlock(input, rule.heads, 0, count, job, [&](ScoreBlock& block) {
+        scores(input, 0, block);
+        softmaxRows(block, deviceData(rows.max), deviceData(rows.logSumExp), deviceData(rows.entropy), deviceData(rows.distance), stream());
+        weightedValues(input, block, out);
+      });
+      break;
   }
-  forEachBlock(input, rule.heads, 0, count, job, [&](ScoreBlock& block) {
-    scores(input, 0, block);
-    softmaxRows(block, deviceData(rows.max), deviceData(rows.logSumExp), deviceData(rows.entropy), deviceData(rows.distance), stream());
-    weightedValues(input, block, out);
-  });
   synchronise("attention");  // bounds how far a pass runs ahead, so that a cancelled job stops within a layer
   return rows;
 }

@@ -118,9 +118,15 @@ class CudaBackend : public core::Backend {
   /// Whether the product in float32 is made of exact bf16 terms: the card's tensor cores pay for three, the weights are bf16 exactly.
   bool isSplit(const core::WeightView& view) const;
   void addLinear(const DeviceMatrix& x, const core::Linear& weights, bool isAdded, const DeviceMatrix& out);
-  /// True: the tiled kernel. Otherwise blocks of rows by cuBLAS, whose tensor cores TF32 and bf16 are for, and heads wider than tiles are.
-  bool isTiled(const core::AttentionRule& rule) const;
+  /// How a layer is computed: one kernel in float32; one kernel on tensor cores in bf16; or, in TF32 and for heads wider than both kernels
+  /// take, blocks of rows by cuBLAS.
+  enum class AttentionWay { Tiles, Tensors, Blocks };
+  AttentionWay wayOf(const core::AttentionRule& rule) const;
   void attendTiled(const core::AttentionInput& input, const core::Tensor& out, const core::AttentionStatistics& rows, const core::Job& job);
+  void attendTensors(const core::AttentionInput& input, const core::Tensor& out, const core::AttentionStatistics& rows,
+                     const core::Job& job);
+  /// launch(first, heads) for as many heads at a time as may be queued before somebody looks whether the job was cancelled.
+  void forHeads(const core::AttentionInput& input, const core::Job& job, const std::function<void(int64_t, int64_t)>& launch);
   /// Raw scores of heads [firstHead, firstHead + block.heads), into block.scores.
   void scores(const core::AttentionInput& input, int64_t firstHead, const ScoreBlock& block);
   /// out of the block's rows = weights times values, for all heads.

@@ -13,6 +13,7 @@
 #include "core/model/adapter.h"
 #include "core/weights/composition.h"
 #include "core/weights/lora.h"
+#include "gpu/arithmetic/decode.h"
 #include "tests/support/folders.h"
 #include "tests/support/golden.h"
 #include "tests/support/golden_run.h"
@@ -105,6 +106,74 @@ TEST_F(EmulatedCuda, tf32TakesItsOwnWayThroughTheSameNumbers) {
   backend.setPrecision(Precision::Tf32);  // the emulation's products stay float32: what differs is the way, by blocks of rows
   for (const auto checks : {checkLinear, checkAttention, checkMaps}) expectAllHold(checks(backend));
   EXPECT_NE(backend.device().find("tf32"), std::string::npos);
+}
+
+TEST_F(EmulatedCuda, bf16AttentionOnTensorCoresKeepsItsTolerance) {
+  CudaBackend backend;
+  backend.setPrecision(Precision::Bf16);
+  for (const char* isBackwards : {"0", "1"}) {
+    ::setenv("EMULATED_BACKWARDS", isBackwards, 1);
+    for (const OpCheck& check : checkAttention(backend)) {
+      EXPECT_TRUE(check.isFinite && check.isMaskExact && check.difference <= 3e-2) << check.name << ": " << check.difference;
+    }
+  }
+}
+
+/// With numbers that bf16 holds, all but the weights' rounding is exact: statistics are float32's, and the output keeps eight bits.
+TEST_F(EmulatedCuda, bf16AttentionOfBf16NumbersHasFloat32Statistics) {
+  const auto bf16Matrix = [](int64_t rows, int64_t cols, uint64_t seed) {
+    Matrix m = randomMatrix(rows, cols, seed);
+    for (int64_t i = 0; i < m.size(); ++i) m.data()[i] = headscope::gpu::decodeBf16(headscope::gpu::encodeBf16(m.data()[i]));
+    return m;
+  };
+  const std::vector<std::pair<int64_t, AttentionRule>> cases = {
+      {1, {3, 1, 1, 1, 0.5, 0, 0, true}},        {130, {8, 2, 128, 128, 0.1, 0, 0, true}},  {200, {3, 3, 192, 128, 0.1, 0, 0, true}},
+      {190, {2, 1, 256, 256, 0.1, 0, 0, true}},  {129, {4, 2, 40, 80, 0.2, 5.0, 17, true}}, {150, {3, 3, 33, 17, 0.3, 0, 0, false}},
+      {97, {2, 2, 16, 200, 0.3, 2.0, 9, false}}, {65, {2, 2, 8, 8, 0.3, 0, 0, true}},       {270, {2, 1, 72, 65, 0.2, 0, 0, true}},
+      {300, {4, 2, 24, 24, 0.3, 0, 70, true}},
+  };
+  for (const auto& [count, rule] : cases) {
+    const Matrix query = bf16Matrix(count, rule.heads * rule.keyWidth, 1), key = bf16Matrix(count, rule.kvHeads * rule.keyWidth, 2),
+                 value = bf16Matrix(count, rule.kvHeads * rule.valueWidth, 3);
+    CudaBackend device;
+    device.setPrecision(Precision::Bf16);
+    CpuBackend host;
+    std::vector<Matrix> found;
+    for (Backend* b : {static_cast<Backend*>(&device), static_cast<Backend*>(&host)}) {
+      const Tensor out = b->allocate(count, rule.heads * rule.valueWidth);
+      Job job;
+      const AttentionStatistics rows = b->attention({b->upload(query), b->upload(key), b->upload(value), rule}, out, job);
+      for (const Tensor& t : {out, rows.max, rows.logSumExp, rows.entropy, rows.distance}) found.push_back(b->download(t));
+    }
+    for (size_t i = 0; i < 5; ++i) {
+      const double tolerance = i == 0 ? 8e-3 : i == 4 ? 1e-3 : 2e-5;
+      double worst = 0;
+      for (int64_t e = 0; e < found[i].size(); ++e) {
+        const double difference = std::abs(static_cast<double>(found[i].data()[e]) - found[i + 5].data()[e]);
+        worst = difference <= worst ? worst : std::isnan(difference) ? INFINITY : difference;
+      }
+      EXPECT_LE(worst, tolerance) << "number " << i << " of " << count << " tokens, widths " << rule.keyWidth << " and " << rule.valueWidth;
+    }
+  }
+}
+
+TEST_F(EmulatedCuda, bf16RowThatIsNotANumberStaysAlone) {
+  CudaBackend backend;
+  backend.setPrecision(Precision::Bf16);
+  Matrix query = randomMatrix(100, 8, 1);
+  query(70, 2) = std::nanf("");
+  const Tensor out = backend.allocate(100, 8);
+  Job job;
+  const AttentionStatistics rows = backend.attention({backend.upload(query),
+                                                      backend.upload(randomMatrix(100, 8, 2)),
+                                                      backend.upload(randomMatrix(100, 8, 3)),
+                                                      {1, 1, 8, 8, 0.5, 0, 0, true}},
+                                                     out, job);
+  const Matrix sums = backend.download(rows.logSumExp), values = backend.download(out);
+  for (int64_t i = 0; i < 100; ++i) {
+    EXPECT_EQ(std::isnan(sums(0, i)), i == 70) << i;
+    EXPECT_EQ(std::isnan(values(i, 0)), i == 70) << i;
+  }
 }
 
 TEST_F(EmulatedCuda, theOrderOfABlocksThreadsChangesNothing) {

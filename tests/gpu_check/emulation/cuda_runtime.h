@@ -37,7 +37,7 @@ int __syncthreads_or(int value);
 enum cudaError_t { cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorNoDevice = 100 };
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
-enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerBlockOptin };
+enum cudaDeviceAttr { cudaDevAttrMaxSharedMemoryPerBlockOptin, cudaDevAttrMultiProcessorCount };
 enum cudaMemPoolAttr { cudaMemPoolAttrReleaseThreshold };
 using cudaStream_t = struct EmulatedStream*;
 using cudaEvent_t = struct EmulatedEvent*;
@@ -115,6 +115,14 @@ T* dynamicShared() {
 
 /// The value that the lane `step` away gives in the same call.
 uint64_t exchange(uint64_t mine, unsigned step);
+/// What all 32 lanes give in the same call, kLaneBytes apart.
+inline constexpr size_t kLaneBytes = 32;
+const unsigned char* ofWarp(const void* mine, size_t bytes);
+/// Copies that a thread makes when it waits for them: zeros from null.
+void copyLater(void* to, const void* from, size_t bytes);
+void endCopyGroup();
+void waitForCopies(size_t groupsLeft);
+[[noreturn]] void misaligned();
 
 }  // namespace emulation
 

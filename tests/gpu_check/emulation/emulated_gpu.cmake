@@ -5,6 +5,7 @@ function(headscope_emulated_gpu target root)
   list(FILTER sources EXCLUDE REGEX "/plugin.cpp$")
   file(GLOB kernels CONFIGURE_DEPENDS ${root}/gpu/kernels/*.cu)
   file(GLOB headers ${root}/gpu/kernels/*.cuh)
+  list(FILTER headers EXCLUDE REGEX "/warp_matrix.cuh$")  # PTX: this folder has its own
   foreach(kernel ${kernels} ${headers})
     get_filename_component(name ${kernel} NAME)
     set(rewritten ${CMAKE_BINARY_DIR}/emulated/gpu/kernels/${name})

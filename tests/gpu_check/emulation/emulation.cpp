@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -30,12 +31,24 @@ struct Meeting {
   int any = 0, anyBefore = 0;
 };
 
+struct Copy {
+  void* to;
+  const void* from;
+  size_t bytes;
+};
+
 struct Fiber {
+  std::vector<Copy> open;
+  std::deque<std::vector<Copy>> groups;
   jmp_buf here;
   ucontext_t start;
   bool isStarted = false, isDone = true;
   const Meeting* waitsFor = nullptr;  // until its generation is another
   unsigned generation = 0;
+  void begin() {
+    isDone = false, waitsFor = nullptr;
+    open.clear(), groups.clear();
+  }
   bool isWaiting() const { return waitsFor != nullptr && waitsFor->generation == generation; }
 };
 
@@ -53,7 +66,7 @@ class Block {
       std::memset(shared_, 0xFF, launch.shared);
       all_ = {launch.block, 0, 0, 0, 0};
       for (Meeting& warp : warps_) warp = {32, 0, 0, 0, 0};
-      for (unsigned t = 0; t < launch.block; ++t) fibers_[t]->isDone = false, fibers_[t]->waitsFor = nullptr;
+      for (unsigned t = 0; t < launch.block; ++t) fibers_[t]->begin();
       const unsigned warps = launch.block / 32;
       for (unsigned left = launch.block; left > 0;) {
         left = 0;
@@ -85,6 +98,27 @@ class Block {
     slots[lane] = mine;
     meet(warps_[warp], 0);
     return slots[lane ^ step];
+  }
+
+  const unsigned char* ofWarp(const void* mine, size_t bytes) {
+    const unsigned warp = threadIdx.x / 32;
+    if (bytes > kLaneBytes) fail("more than a lane can give");
+    unsigned char* slots = wide_[warp][warps_[warp].generation & 1];
+    std::memcpy(slots + threadIdx.x % 32 * kLaneBytes, mine, bytes);
+    meet(warps_[warp], 0);
+    return slots;
+  }
+
+  void copyLater(const Copy& copy) { fibers_[threadIdx.x]->open.push_back(copy); }
+  void endCopyGroup() {
+    Fiber& fiber = *fibers_[threadIdx.x];
+    fiber.groups.push_back(std::move(fiber.open));
+    fiber.open.clear();
+  }
+  void waitForCopies(size_t groupsLeft) {
+    for (std::deque<std::vector<Copy>>& groups = fibers_[threadIdx.x]->groups; groups.size() > groupsLeft; groups.pop_front()) {
+      for (const Copy& c : groups.front()) c.from != nullptr ? std::memcpy(c.to, c.from, c.bytes) : std::memset(c.to, 0, c.bytes);
+    }
   }
 
   void* shared() { return shared_; }
@@ -136,6 +170,7 @@ class Block {
   Meeting all_;
   Meeting warps_[kMostThreads / 32];
   uint64_t slots_[kMostThreads / 32][2][32];
+  unsigned char wide_[kMostThreads / 32][2][32 * kLaneBytes];
   const std::function<void()>* body_ = nullptr;
   alignas(64) unsigned char shared_[kSharedBytes];
 };
@@ -191,6 +226,11 @@ void run(const Launch& launch, const void*, const std::function<void()>& body) {
 
 void* dynamicShared() { return block().shared(); }
 uint64_t exchange(uint64_t mine, unsigned step) { return block().exchange(mine, step); }
+const unsigned char* ofWarp(const void* mine, size_t bytes) { return block().ofWarp(mine, bytes); }
+void copyLater(void* to, const void* from, size_t bytes) { block().copyLater({to, from, bytes}); }
+void endCopyGroup() { block().endCopyGroup(); }
+void waitForCopies(size_t groupsLeft) { block().waitForCopies(groupsLeft); }
+void misaligned() { fail("16 bytes that are not aligned"); }
 
 }  // namespace emulation
 
@@ -242,8 +282,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* card, int) {
   card->major = 9, card->minor = 0;
   return cudaSuccess;
 }
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
-  return *value = static_cast<int>(emulation::kSharedBytes), cudaSuccess;
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int) {
+  return *value = which == cudaDevAttrMultiProcessorCount ? 2 : static_cast<int>(emulation::kSharedBytes), cudaSuccess;
 }
 cudaError_t cudaGetLastError() { return cudaSuccess; }
 const char* cudaGetErrorString(cudaError_t error) { return error == cudaErrorMemoryAllocation ? "out of memory" : "an error"; }
