@@ -94,10 +94,11 @@ void keepErrorsOnly(QtMsgType type, const QMessageLogContext&, const QString& me
 OffscreenApplication::OffscreenApplication() {
   if (QCoreApplication::instance() != nullptr) return;
   qInstallMessageHandler(keepErrorsOnly);
-  qputenv("QT_QPA_PLATFORM", "offscreen");
-  static int argc = 1;
-  static char name[] = "headscope";
-  static char* argv[] = {name, nullptr};
+  // Outlive the application, which takes out of them what it has understood
+  static char name[] = "headscope", option[] = "-platform", platform[] = "offscreen";
+  static char* argv[4];
+  static int argc;
+  argv[0] = name, argv[1] = option, argv[2] = platform, argv[3] = nullptr, argc = 3;
   application_ = std::make_unique<QGuiApplication>(argc, argv);
 }
 

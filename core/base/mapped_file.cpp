@@ -27,8 +27,9 @@ struct Slot {
 };
 
 std::array<Slot, kSlots> slots;
-std::atomic<uint64_t> cuts{0}, reported{0};
-std::mutex names;  // guards taking and leaving slots, and what follows
+std::atomic<uint64_t> cuts{0};                        // times that bytes past an end were read
+std::atomic<uint64_t> cutFiles{0}, reportedFiles{0};  // a file once, however often it is read past its end
+std::mutex names;                                     // guards taking and leaving slots, and what follows
 std::array<const fs::path*, kSlots> paths{};
 std::string lastCut;  // of a file that is closed by now
 
@@ -47,7 +48,7 @@ void onBusError(int signal, siginfo_t* info, void*) {
         ::mmap(reinterpret_cast<void*>(page), end - page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
     errno = code;
     if (zeros == MAP_FAILED) break;
-    slot.isCut.store(true, std::memory_order_release);
+    if (!slot.isCut.exchange(true, std::memory_order_acq_rel)) cutFiles.fetch_add(1, std::memory_order_acq_rel);
     cuts.fetch_add(1, std::memory_order_acq_rel);
     return;
   }
@@ -67,7 +68,8 @@ void watchForCuts() {
   });
 }
 
-[[noreturn]] void throwCut(const std::string& path) {
+[[noreturn]] void report(const std::string& path) {
+  reportedFiles.store(cutFiles.load(std::memory_order_acquire), std::memory_order_release);
   throw Error("another program cut the file short while it was open", path, "open it again");
 }
 
@@ -78,13 +80,6 @@ std::string nameOfCut() {
     if (paths[i] != nullptr && slots[i].isCut.load(std::memory_order_acquire)) return paths[i]->string();
   }
   return lastCut;
-}
-
-void throwIfBeyond(uint64_t seen) {
-  const uint64_t now = cuts.load(std::memory_order_acquire);
-  if (now <= seen) return;
-  reported.store(now, std::memory_order_release);
-  throwCut(nameOfCut());
 }
 
 }  // namespace
@@ -134,12 +129,16 @@ MappedFile::~MappedFile() {
 }
 
 void MappedFile::requireWhole() const {
-  if (slot_ != kNoSlot && slots[slot_].isCut.load(std::memory_order_acquire)) throwCut(path_.string());
+  if (slot_ != kNoSlot && slots[slot_].isCut.load(std::memory_order_acquire)) report(path_.string());
 }
 
 CutWatch::CutWatch() : seen_(cuts.load(std::memory_order_acquire)) {}
-void CutWatch::check() const { throwIfBeyond(seen_); }
-void CutWatch::checkUnreported() { throwIfBeyond(reported.load(std::memory_order_acquire)); }
+void CutWatch::check() const {
+  if (cuts.load(std::memory_order_acquire) > seen_) report(nameOfCut());
+}
+void CutWatch::checkUnreported() {
+  if (cutFiles.load(std::memory_order_acquire) > reportedFiles.load(std::memory_order_acquire)) report(nameOfCut());
+}
 
 void releasePages(std::span<const std::byte> bytes) {
   const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));

@@ -40,7 +40,7 @@ class CutWatch {
   CutWatch();
   /// Throws Error when one did since the watch began: what was computed may hold zeros for weights.
   void check() const;
-  /// The same for any cut that no check has reported yet: before results are written where they stay.
+  /// The same for any file cut short that no check has reported yet: before results are written where they stay. Once per file.
   static void checkUnreported();
 
  private:

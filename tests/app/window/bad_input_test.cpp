@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <QFile>
+#include <QFileInfo>
 #include <QLabel>
 #include <csignal>
 #include <cstring>
@@ -121,6 +122,11 @@ TEST_F(BadInput, aModelCutShortWhileOpenIsSaidAndOpensAgain) {
   ASSERT_TRUE(waitFor([&] { return state().trace() != nullptr; })) << window_->notices().text().toStdString();
   ASSERT_TRUE(settle());
   EXPECT_TRUE(window_->notices().text().isEmpty()) << window_->notices().text().toStdString();
+  ExportRequest request;
+  request.path = folder_.filePath("whole_again.svg");
+  window_->exportTo(1, request);
+  ASSERT_TRUE(waitFor([&] { return state().jobs().isIdle(); }));
+  EXPECT_GT(QFileInfo(request.path).size(), 100) << "what was said of the old file is over: " << window_->notices().text().toStdString();
 }
 
 TEST_F(BadInput, nanWeightsAreShownHatched) {
