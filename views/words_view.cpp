@@ -6,6 +6,7 @@
 
 #include "core/attention/head_name.h"
 #include "core/base/error.h"
+#include "core/tokenizer/prompt_builder.h"
 #include "core/tokenizer/tokenizer.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
@@ -43,7 +44,7 @@ void readLabels(WordsData& data, const core::Model& model) {
   } catch (const core::Error&) {
     // A folder without a tokenizer shows ids.
   }
-  for (const int32_t id : data.ids) data.labels.push_back(tokenizer ? visibleText(tokenizer->decode({id})) : "#" + std::to_string(id));
+  for (const int32_t id : data.ids) data.labels.push_back(tokenLabel(core::tokenOf(tokenizer.get(), id)));
 }
 
 /// What is listed in a column: a word of the vocabulary, or a token of the prompt.

@@ -7,6 +7,7 @@
 #include "app/window/head_query.h"
 #include "app/window/theme_style.h"
 #include "core/attention/attention_map.h"
+#include "core/tokenizer/prompt_builder.h"
 #include "views/token_text.h"
 
 namespace headscope::app {
@@ -185,11 +186,7 @@ FactSection Inspector::nextSection() const {
   const std::vector<std::string>& names = state_.opened().classNames;
   for (const core::NextToken& next : state_.nextTokens()) {
     Fact fact;
-    core::Token token;
-    token.id = next.id;
-    if (tokenizer)
-      token.piece = tokenizer->pieceOf(next.id), token.bytes = tokenizer->bytesOf(next.id), token.isSpecial = tokenizer->isSpecial(next.id);
-    fact.label = QString::fromStdString(views::tokenLabel(token));
+    fact.label = QString::fromStdString(views::tokenLabel(core::tokenOf(tokenizer.get(), next.id)));
     if (spec.input == core::InputKind::Image) {
       const auto id = static_cast<size_t>(next.id);
       const bool isNamed = id < names.size() && !names[id].empty();

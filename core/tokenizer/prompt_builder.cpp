@@ -23,16 +23,6 @@ std::string_view startOf(std::string_view text, size_t bytes) {
   return text.substr(0, end);
 }
 
-Token tokenOf(const Tokenizer* tokenizer, int32_t id) {
-  Token token;
-  token.id = id;
-  if (tokenizer == nullptr) return token;
-  token.piece = tokenizer->pieceOf(id);
-  token.bytes = tokenizer->bytesOf(id);
-  token.isSpecial = tokenizer->isSpecial(id);
-  return token;
-}
-
 /// Lets the template's tokens at the end stay and cuts before them.
 void cutToLimit(std::vector<Encoding::Entry>& entries, int64_t limit) {
   const auto count = static_cast<int64_t>(entries.size());
@@ -93,6 +83,16 @@ std::shared_ptr<Prompt> promptOfText(const Tokenizer& tokenizer, std::string_vie
 }
 
 }  // namespace
+
+Token tokenOf(const Tokenizer* tokenizer, int32_t id) {
+  Token token;
+  token.id = id;
+  if (tokenizer == nullptr) return token;
+  token.piece = tokenizer->pieceOf(id);
+  token.bytes = tokenizer->bytesOf(id);
+  token.isSpecial = tokenizer->isSpecial(id);
+  return token;
+}
 
 std::shared_ptr<const Prompt> promptFromText(const Tokenizer& tokenizer, std::string_view text, bool withSpecial, int64_t contextLimit,
                                              Job& job, const std::string& limitName) {

@@ -23,6 +23,9 @@ std::shared_ptr<const Prompt> promptFromText(const Tokenizer& tokenizer, std::st
 std::shared_ptr<const Prompt> promptFromPair(const Tokenizer& tokenizer, std::string_view first, std::string_view second,
                                              int64_t contextLimit, Job& job, const std::string& limitName = "the model's context");
 
+/// A token apart from any text: what the id is called and stands for; without a tokenizer (null) its id alone.
+Token tokenOf(const Tokenizer* tokenizer, int32_t id);
+
 /// Ids as they are; without a tokenizer (null) tokens have no text. typeIds: one an id, or none (all 0).
 /// Throws Error for negative ids and for lists of different lengths. Whether the model has such ids is the model's check.
 std::shared_ptr<const Prompt> promptFromIds(const Tokenizer* tokenizer, const std::vector<int32_t>& ids,

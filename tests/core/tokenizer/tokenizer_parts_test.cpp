@@ -79,6 +79,11 @@ TEST(Bpe, ByteFallbackGivesOffsetsOfTheCharacter) {
   EXPECT_EQ(tokenizer->decode({1, 2, 3}), "aé");
   EXPECT_EQ(tokenizer->decode({1, 2}), "a\xEF\xBF\xBD");
   EXPECT_EQ(tokenizer->bytesOf(2), "\xC3");
+  const core::Token half = core::tokenOf(tokenizer.get(), 2), unknown = core::tokenOf(tokenizer.get(), 9);
+  EXPECT_EQ(half.bytes, "\xC3") << "as stored, not as a replacement character: labels tell such tokens apart";
+  EXPECT_EQ(half.piece, "<0xC3>");
+  EXPECT_EQ(unknown.id, 9);
+  EXPECT_EQ(unknown.bytes + unknown.piece, "");
 }
 
 TEST(InvalidUtf8, BecomesReplacementCharacters) {
