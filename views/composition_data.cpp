@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "core/base/job.h"
+#include "core/base/stoppable_sort.h"
 #include "core/weights/cached_results.h"
 #include "views/device.h"
 
@@ -32,10 +33,13 @@ void findStrongest(CompositionData& data, const core::Job& job) {
       }
     }
     const std::vector<float>& values = c.values[k];
-    std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
-      const float x = matrix.data()[a], y = matrix.data()[b];
-      return x != y ? x > y : values[a] > values[b];
-    });
+    core::stoppableSort(
+        order.begin(), order.end(),
+        [&](uint32_t a, uint32_t b) {
+          const float x = matrix.data()[a], y = matrix.data()[b];
+          return x != y ? x > y : values[a] > values[b];
+        },
+        job);
   }
 }
 
@@ -57,8 +61,9 @@ void findChanges(CompositionData& data, const core::Job& job) {
         if (std::abs(change) > 1e-4f) order.push_back(static_cast<uint32_t>(index));  // less is rounding
       }
     }
-    std::stable_sort(order.begin(), order.end(),
-                     [&](uint32_t a, uint32_t b) { return std::abs(after[a] - before[a]) > std::abs(after[b] - before[b]); });
+    core::stoppableSort(
+        order.begin(), order.end(), [&](uint32_t a, uint32_t b) { return std::abs(after[a] - before[a]) > std::abs(after[b] - before[b]); },
+        job);
   }
 }
 

@@ -67,11 +67,10 @@ json headOf(const core::HeadLora& h) {
           {"write_cosines", numbers(h.writeCosines)}};
 }
 
-/// The edges that grew and shrank most.
-json edgesOf(const core::Composition& before, const core::Composition& after, int64_t most) {
+json edgesOf(const std::vector<core::EdgeChange>& edges) {
   static constexpr const char* kNames[] = {"q", "k", "v"};
   json out = json::array();
-  for (const core::EdgeChange& e : core::changedEdges(before, after, core::EdgeOrder::Size, most)) {
+  for (const core::EdgeChange& e : edges) {
     out.push_back({{"layer", e.fromLayer},
                    {"head", e.fromHead},
                    {"to_layer", e.toLayer},
@@ -88,12 +87,12 @@ struct Result {
   std::shared_ptr<const core::Model> base, adapted;
   std::vector<core::LoraLayer> layers;
   std::vector<core::LoraModule> modules;
-  core::Composition before, after;
+  std::vector<core::EdgeChange> edges;  // that changed most
   int64_t offset = 0;
   std::vector<std::string> notes;
 };
 
-void writeJson(const std::string& path, const Result& r, int64_t edges) {
+void writeJson(const std::string& path, const Result& r) {
   json out = {{"model", r.base->name()},
               {"strength", r.adapted->strength()},
               {"rope_offset", r.offset},
@@ -122,7 +121,7 @@ void writeJson(const std::string& path, const Result& r, int64_t edges) {
     for (const std::string& note : layer.notes) notes.push_back(note);
   }
   out["intruder_dimensions"] = std::move(intruders);
-  out["composition_changes"] = edgesOf(r.before, r.after, edges);
+  out["composition_changes"] = edgesOf(r.edges);
   out["notes"] = std::move(notes);
   core::writeFileWhole(path, [&](std::ostream& file) { file << out.dump(-1, ' ', false, json::error_handler_t::replace) << '\n'; });
 }
@@ -206,10 +205,10 @@ void run(const LoraFlags& flags, CommonFlags common) {
       r.notes.push_back("composition before and after left out: all pairs of heads would take too much memory");
       return;
     }
-    r.before = core::composition(*r.base, compose, job);
-    r.after = core::composition(*r.adapted, compose, job);
+    const core::Composition before = core::composition(*r.base, compose, job), after = core::composition(*r.adapted, compose, job);
+    r.edges = core::changedEdges(before, after, core::EdgeOrder::Size, flags.edges, nullptr, job);
   });
-  if (isJson) return writeJson(flags.out, r, flags.edges);
+  if (isJson) return writeJson(flags.out, r);
   if (isCsv) return writeCsv(flags.out, r);
   writeTensors(flags.out, r);
 }

@@ -68,8 +68,7 @@ void addShape(ContentHash& hash, const ModelSpec& spec) {
 }
 
 std::string loraKey(const Model& base, const Model& adapted, int64_t layer, const LoraOptions& options) {
-  ContentHash hash;
-  hash.add(std::string_view("lora 1"));
+  ContentHash hash = ContentHash::ofResult("lora");
   addAttention(hash, base.attention(layer));
   addAttention(hash, adapted.attention(layer));
   addShape(hash, base.spec());
@@ -79,8 +78,7 @@ std::string loraKey(const Model& base, const Model& adapted, int64_t layer, cons
 }
 
 std::string compositionKey(const Model& model, const CompositionOptions& options, const Job& job) {
-  ContentHash hash;
-  hash.add(std::string_view("composition 1"));
+  ContentHash hash = ContentHash::ofResult("composition");
   addShape(hash, model.spec());
   std::vector<int64_t> layers = options.layers;
   for (int64_t l = 0; options.layers.empty() && l < model.spec().layers; ++l) layers.push_back(l);
@@ -100,8 +98,7 @@ std::string compositionKey(const Model& model, const CompositionOptions& options
 }
 
 std::string subspaceKey(const SubspaceSource& source, std::string_view what) {
-  ContentHash hash;
-  hash.add(what);
+  ContentHash hash = ContentHash::ofResult(what);
   addShape(hash, source.model.spec());
   const AttentionWeights attention = source.model.attention(source.layer);
   addAttention(hash, attention);
@@ -236,7 +233,7 @@ Composition cachedComposition(const Model& model, const CompositionOptions& opti
 SharedSubspace cachedSubspace(const SubspaceSource& source, const DiskCache& cache, const Job& job,
                               const std::function<void(double)>& progress) {
   if (!cache.isOn()) return sharedSubspace(source.weights(), source.side, job, progress);
-  const std::string key = subspaceKey(source, "subspace 1");
+  const std::string key = subspaceKey(source, "subspace");
   SharedSubspace found;
   const auto kept = cache.read(key);
   if (kept && parseSubspace(*kept, found) && found.layer == source.layer && found.side == source.side) return found;
@@ -247,7 +244,7 @@ SharedSubspace cachedSubspace(const SubspaceSource& source, const DiskCache& cac
 
 Matrix cachedOverlaps(const SubspaceSource& source, const DiskCache& cache, const Job& job) {
   if (!cache.isOn()) return subspaceOverlaps(source.weights(), source.side, job);
-  const std::string key = subspaceKey(source, "overlaps 1");
+  const std::string key = subspaceKey(source, "overlaps");
   if (const auto kept = cache.read(key)) {
     Unpacker u{*kept};
     const auto n = u.get<int64_t>();

@@ -2,6 +2,7 @@
 // What an adapter (or any other change of weights) did to composition: C_after - C_before, edge by edge.
 #include <vector>
 
+#include "core/base/job.h"
 #include "core/weights/composition.h"
 
 namespace headscope::core {
@@ -16,8 +17,8 @@ struct EdgeChange {
 enum class EdgeOrder { Size, Grown, Shrunk };  // by |change|; the most grown first; the most shrunk first
 
 /// At most `most` edges that changed, in order; of one kind only where `only` is given. Edges of heads with NaN weights are left out.
-/// Throws Error where the two are not of one shape.
+/// Throws Error where the two are not of one shape; Cancelled. Memory: that of `most` edges.
 std::vector<EdgeChange> changedEdges(const Composition& before, const Composition& after, EdgeOrder order, int64_t most,
-                                     const CompositionKind* only = nullptr);
+                                     const CompositionKind* only = nullptr, const Job& job = Job());
 
 }  // namespace headscope::core

@@ -44,7 +44,15 @@ void addMatrix(ContentHash& hash, const Matrix& m) {
   hash.add(std::as_bytes(std::span<const float>(m.data(), static_cast<size_t>(m.size()))));
 }
 
+constexpr int kResultVersion = 2;
+
 }  // namespace
+
+ContentHash ContentHash::ofResult(std::string_view kind) {
+  ContentHash hash;
+  hash.add(kind), hash.add(std::string_view(HEADSCOPE_VERSION)), hash.add(kResultVersion);
+  return hash;
+}
 
 void ContentHash::add(std::span<const std::byte> bytes) {
   std::vector<uint64_t> blocks((bytes.size() + kBlock - 1) / kBlock);

@@ -14,6 +14,10 @@ struct AttentionWeights;
 
 class ContentHash {
  public:
+  /// The start of a kept result's name: its kind ("lora") and the one version of everything that is kept. That is the program's, and
+  /// kResultVersion (content_hash.cpp), which is raised when a result or its packed form changes between releases: then all are new.
+  static ContentHash ofResult(std::string_view kind);
+
   void add(std::span<const std::byte> bytes);
   void add(std::string_view text);
   template <typename T>

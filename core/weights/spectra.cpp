@@ -287,8 +287,7 @@ void eachLayerSpectra(const Model& model, const SpectraOptions& options, const D
     std::string key;
     LayerSpectra spectra;
     if (cache.isOn()) {
-      ContentHash hash;
-      hash.add(std::string_view("spectra 1"));
+      ContentHash hash = ContentHash::ofResult("spectra");
       addAttention(hash, model.attention(layer));
       if (options.fold == Fold::On) hash.add(model.attentionNorm(layer).gain);
       hash.add(static_cast<int>(options.fold)), hash.add(static_cast<int>(options.split)), hash.add(static_cast<int>(options.route));

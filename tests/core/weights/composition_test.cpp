@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <random>
 
 #include "core/backend/cpu/cpu_backend.h"
 #include "core/base/error.h"
@@ -269,4 +270,24 @@ TEST(Composition, changedEdgesGrownAndShrunk) {
   EXPECT_EQ(changedEdges(before, after, EdgeOrder::Size, 1).size(), 1U);
   after.heads = 3;
   EXPECT_THROW(changedEdges(before, after, EdgeOrder::Size, 1), Error);
+}
+
+TEST(Composition, changedEdgesAreTheLargestOfMany) {
+  Composition before;
+  before.layers = 5, before.heads = 7, before.layerNumbers = {0, 1, 2, 3, 4};
+  for (auto& v : before.values) v.assign(35 * 35, 0.5F);
+  Composition after = before;
+  std::mt19937_64 engine(4);
+  for (auto& v : after.values) {
+    for (float& x : v) x += static_cast<float>(engine() % 100000) * 1e-6F - 0.05F;
+  }
+  const auto all = changedEdges(before, after, EdgeOrder::Size, 100000), some = changedEdges(before, after, EdgeOrder::Size, 30);
+  EXPECT_EQ(all.size(), 3U * 10 * 49);
+  ASSERT_EQ(some.size(), 30U);
+  for (size_t i = 0; i < some.size(); ++i) EXPECT_EQ(std::abs(some[i].change()), std::abs(all[i].change())) << i;
+  for (size_t i = 1; i < all.size(); ++i) EXPECT_GE(std::abs(all[i - 1].change()), std::abs(all[i].change())) << i;
+  EXPECT_TRUE(changedEdges(before, after, EdgeOrder::Size, 0).empty());
+  Job stopped;
+  stopped.cancel();
+  EXPECT_THROW(changedEdges(before, after, EdgeOrder::Size, 30, nullptr, stopped), Cancelled);
 }
