@@ -93,6 +93,7 @@ HeadGrams headGrams(const HeadMap& map, const Job& job, const Matrix* directions
     addGram(panels, out.gram[static_cast<size_t>(h)]);
     if (r > 0) addCross(along[static_cast<size_t>(chunk)], panels, out.cross[static_cast<size_t>(h)]);
   };
+  const float* gain = map.modelGain != nullptr && !map.modelGain->empty() ? map.modelGain->data() : nullptr;
   const DecodePlan plan(map);
   parallelFor(
       plan.groups(map),
@@ -113,11 +114,10 @@ HeadGrams headGrams(const HeadMap& map, const Job& job, const Matrix* directions
             const int64_t count = std::min(kColumns, end - first);
             for (int64_t h = 0; h < heads; ++h) {
               if (map.isOutput) {
-                panels.packTransposed(decoded.colsFrom(h * k, k));
+                panels.packTransposed(decoded.colsFrom(h * k, k), gain != nullptr ? gain + first : nullptr);
               } else {
-                panels.pack(decoded.colsFrom(first - at, count));
+                panels.pack(decoded.colsFrom(first - at, count), gain != nullptr ? gain + first : nullptr);
               }
-              if (map.modelGain != nullptr && !map.modelGain->empty()) panels.scaleColumns(map.modelGain->data() + first);
               addChunk(firstHead + h, panels, first / kColumns, sums[static_cast<size_t>(h)]);
             }
           }

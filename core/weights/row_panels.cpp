@@ -13,8 +13,8 @@ typedef double Lane __attribute__((vector_size(64)));
 
 typedef float Eight __attribute__((vector_size(32)));
 
-/// 8 x 8 numbers turned: column c of `from` becomes to[c * kSide .. + 8].
-void turnEight(const float* from, int64_t stride, double* to) {
+/// 8 x 8 numbers turned: column c of `from` times gain[c] (null: as it is) becomes to[c * kSide .. + 8].
+void turnEight(const float* from, int64_t stride, const float* gain, double* to) {
   Eight a[8], b[8];
   for (int r = 0; r < 8; ++r) std::memcpy(&a[r], from + r * stride, sizeof a[r]);
   for (int r = 0; r < 8; r += 2) {  // pairs of rows
@@ -28,21 +28,24 @@ void turnEight(const float* from, int64_t stride, double* to) {
     }
   }
   for (int c = 0; c < 4; ++c) {
-    const Lane low = __builtin_convertvector(__builtin_shufflevector(a[c], a[c + 4], 0, 1, 2, 3, 8, 9, 10, 11), Lane),
-               high = __builtin_convertvector(__builtin_shufflevector(a[c], a[c + 4], 4, 5, 6, 7, 12, 13, 14, 15), Lane);
+    Lane low = __builtin_convertvector(__builtin_shufflevector(a[c], a[c + 4], 0, 1, 2, 3, 8, 9, 10, 11), Lane),
+         high = __builtin_convertvector(__builtin_shufflevector(a[c], a[c + 4], 4, 5, 6, 7, 12, 13, 14, 15), Lane);
+    if (gain != nullptr) low *= static_cast<double>(gain[c]), high *= static_cast<double>(gain[c + 4]);
     std::memcpy(to + c * kSide, &low, sizeof low), std::memcpy(to + (c + 4) * kSide, &high, sizeof high);
   }
 }
 
-/// to[c * 16 + r] = from[r * stride + c].
-void packBlock(const float* from, int64_t stride, int64_t columns, double* to) {
+/// to[c * 16 + r] = from[r * stride + c] times gain[c].
+void packBlock(const float* from, int64_t stride, int64_t columns, const float* gain, double* to) {
   int64_t c = 0;
   for (; c + 8 <= columns; c += 8) {
-    turnEight(from + c, stride, to + c * kSide);
-    turnEight(from + 8 * stride + c, stride, to + c * kSide + 8);
+    const float* gains = gain != nullptr ? gain + c : nullptr;
+    turnEight(from + c, stride, gains, to + c * kSide);
+    turnEight(from + 8 * stride + c, stride, gains, to + c * kSide + 8);
   }
   for (; c < columns; ++c) {
-    for (int64_t r = 0; r < kSide; ++r) to[c * kSide + r] = static_cast<double>(from[r * stride + c]);
+    const double factor = gain != nullptr ? static_cast<double>(gain[c]) : 1.0;
+    for (int64_t r = 0; r < kSide; ++r) to[c * kSide + r] = factor * static_cast<double>(from[r * stride + c]);
   }
 }
 
@@ -63,7 +66,19 @@ void tile(const double* a, const double* b, int64_t count, double* c, int64_t st
     std::memcpy(c + j * stride, &sums[j][0], sizeof(Lane)), std::memcpy(c + j * stride + 8, &sums[j][1], sizeof(Lane));
 }
 
-/// The same into a matrix that may end within the tile.
+/// The right half of it, c [8, 8].
+void halfTile(const double* a, const double* b, int64_t count, double* c, int64_t stride) {
+  Lane sums[kDepth];
+  for (int64_t j = 0; j < kDepth; ++j) std::memcpy(&sums[j], c + j * stride, sizeof(Lane));
+  for (int64_t p = 0; p < count; ++p, a += kSide, b += kSide) {
+    Lane high;
+    std::memcpy(&high, a + 8, sizeof high);
+    for (int64_t j = 0; j < kDepth; ++j) sums[j] += high * b[j];
+  }
+  for (int64_t j = 0; j < kDepth; ++j) std::memcpy(c + j * stride, &sums[j], sizeof(Lane));
+}
+
+/// tile() into a matrix that may end within it.
 void addTile(const double* a, const double* b, int64_t count, int64_t row, int64_t col, DoubleMatrix& to) {
   const int64_t rows = std::min(kDepth, to.rows - row), cols = std::min(kSide, to.cols - col);
   if (rows == kDepth && cols == kSide) {
@@ -86,24 +101,25 @@ RowPanels::RowPanels(int64_t rows) : rows_(rows) {
   if (rows_ % kBlock != 0) std::memset(block(blocks() - 1), 0, static_cast<size_t>(kColumns * kBlock) * sizeof(double));
 }
 
-void RowPanels::pack(ConstMatrixView chunk) {
+void RowPanels::pack(ConstMatrixView chunk, const float* gain) {
   assert(chunk.rows == rows_ && chunk.cols <= kColumns);
   columns_ = chunk.cols;
   for (int64_t i = 0; i < blocks(); ++i) {
     const int64_t count = std::min(kBlock, rows_ - i * kBlock);
     double* to = block(i);
     if (count == kBlock) {
-      packBlock(chunk.row(i * kBlock), chunk.stride, columns_, to);
+      packBlock(chunk.row(i * kBlock), chunk.stride, columns_, gain, to);
       continue;
     }
     for (int64_t r = 0; r < count; ++r) {
       const float* from = chunk.row(i * kBlock + r);
-      for (int64_t c = 0; c < columns_; ++c) to[c * kBlock + r] = static_cast<double>(from[c]);
+      for (int64_t c = 0; c < columns_; ++c)
+        to[c * kBlock + r] = static_cast<double>(from[c]) * (gain != nullptr ? static_cast<double>(gain[c]) : 1.0);
     }
   }
 }
 
-void RowPanels::packTransposed(ConstMatrixView chunk) {
+void RowPanels::packTransposed(ConstMatrixView chunk, const float* gain) {
   assert(chunk.cols == rows_ && chunk.rows <= kColumns);
   columns_ = chunk.rows;
   for (int64_t i = 0; i < blocks(); ++i) {
@@ -111,16 +127,8 @@ void RowPanels::packTransposed(ConstMatrixView chunk) {
     double* to = block(i);
     for (int64_t c = 0; c < columns_; ++c) {
       const float* from = chunk.row(c) + i * kBlock;
-      for (int64_t r = 0; r < count; ++r) to[c * kBlock + r] = static_cast<double>(from[r]);
-    }
-  }
-}
-
-void RowPanels::scaleColumns(const float* gain) {
-  for (int64_t i = 0; i < blocks(); ++i) {
-    double* at = block(i);
-    for (int64_t c = 0; c < columns_; ++c) {
-      for (int64_t r = 0; r < kBlock; ++r) at[c * kBlock + r] *= static_cast<double>(gain[c]);
+      const double factor = gain != nullptr ? static_cast<double>(gain[c]) : 1.0;
+      for (int64_t r = 0; r < count; ++r) to[c * kBlock + r] = factor * static_cast<double>(from[r]);
     }
   }
 }
@@ -139,7 +147,12 @@ void RowPanels::addRowSums(double* sums) const {
 void addGram(const RowPanels& f, DoubleMatrix& gram) {
   for (int64_t row = 0; row < f.rows(); row += kDepth) {
     for (int64_t col = row / kSide * kSide; col < f.rows(); col += kSide) {
-      addTile(f.block(col / kSide), f.block(row / kSide) + row % kSide, f.columns(), row, col, gram);
+      const double *a = f.block(col / kSide), *b = f.block(row / kSide) + row % kSide;
+      if (col < row && row + kDepth <= f.rows()) {  // what is left of the row's own block lies below the diagonal
+        halfTile(a, b, f.columns(), gram.row(row) + row, gram.cols);
+      } else {
+        addTile(a, b, f.columns(), row, col, gram);
+      }
     }
   }
 }

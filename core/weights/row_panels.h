@@ -16,12 +16,10 @@ class RowPanels {
 
   int64_t rows() const { return rows_; }
   int64_t columns() const { return columns_; }  // of the chunk that is packed
-  /// chunk [rows, n], n <= kColumns.
-  void pack(ConstMatrixView chunk);
+  /// chunk [rows, n], n <= kColumns; gain [n]: column c times gain[c] (default: none).
+  void pack(ConstMatrixView chunk, const float* gain = nullptr);
   /// The same from [n, rows].
-  void packTransposed(ConstMatrixView chunk);
-  /// Multiplies column c by gain[c].
-  void scaleColumns(const float* gain);
+  void packTransposed(ConstMatrixView chunk, const float* gain = nullptr);
   /// sums[r] += the chunk's row sums.
   void addRowSums(double* sums) const;
 
