@@ -311,21 +311,12 @@ core::KeysNeeded CudaBackend::keysNeeded(const core::AttentionInput& input, cons
   const DeviceArray<double> thresholds(shares, *pipe_);
   const core::Tensor plain = allocate(heads * wanted, count), weighted = allocate(keyWeights != nullptr ? heads * wanted : 0, count);
   const core::Tensor weights = keyWeights != nullptr ? upload(*keyWeights) : core::Tensor{};
-  for (int64_t head = 0; head < heads; ++head) {
-    forEachBlock(input, 1, 0, count, job, [&](ScoreBlock& block) {
-      scores(input, head, block);
-      weightsFromStatistics(block, deviceData(rows.logSumExp) + head * count, stream());
-      const DeviceMatrix found{block.scores, block.rows, block.keys, block.keys};
-      const DeviceArray<float> ordered(block.rows * block.keys, stream());
-      const DeviceMatrix sorted{ordered.data(), block.rows, block.keys, block.keys};
-      sortRowsDescending(found, sorted, stream());
-      countKeys(sorted, thresholds.data(), wanted, true, deviceData(plain) + head * wanted * count + block.firstRow, count, stream());
-      if (keyWeights == nullptr) return;
-      scaleColumns(found, deviceData(weights) + head * count + block.firstKey, stream());
-      sortRowsDescending(found, sorted, stream());
-      countKeys(sorted, thresholds.data(), wanted, false, deviceData(weighted) + head * wanted * count + block.firstRow, count, stream());
-    });
-  }
+  const KeyShares wantedOf{thresholds.data(), wanted, keyWeights != nullptr ? deviceData(weights) : nullptr, deviceData(plain),
+                           keyWeights != nullptr ? deviceData(weighted) : nullptr};
+  forEachBlock(input, heads, 0, count, job, [&](ScoreBlock& block) {
+    scores(input, 0, block);
+    gpu::keysNeeded(block, deviceData(rows.logSumExp), wantedOf, stream());
+  });
   return {download(plain), keyWeights != nullptr ? download(weighted) : core::Matrix{}};
 }
 

@@ -100,11 +100,13 @@ void patternSums(const DeviceMatrix& query, const DeviceMatrix& key, const core:
                  cudaStream_t stream);
 
 // Keys needed (keys_needed.cu)
-/// For each row of descending `sorted`: the smallest count whose sum reaches share * (row sum) - 1e-9 for each share (row sum
-/// taken as 1 unless isNormalised is false); NaN for a row with NaN; out [shares, outStride] at column r. Any number of shares.
-void countKeys(const DeviceMatrix& sorted, const double* shares, int64_t shareCount, bool isNormalised, float* out, int64_t outStride,
-               cudaStream_t stream);
-/// Sorts every row in descending order into `sorted`.
-void sortRowsDescending(const DeviceMatrix& from, const DeviceMatrix& sorted, cudaStream_t stream);
+struct KeyShares {
+  const double* shares;  // [count], ascending
+  int64_t count;
+  const float* keyWeights;  // [heads, N], or null
+  float *plain, *weighted;  // [heads * count, N]; weighted where there are key weights
+};
+/// For every row of the block's raw scores the number of keys that reach each share. Scores are used up.
+void keysNeeded(const ScoreBlock& block, const float* logSumExp, const KeyShares& shares, cudaStream_t stream);
 
 }  // namespace headscope::gpu
