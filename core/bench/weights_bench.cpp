@@ -15,6 +15,7 @@
 #include "core/model/adapter.h"
 #include "core/weights/composition.h"
 #include "core/weights/factored_matrix.h"
+#include "core/weights/intruders.h"
 #include "core/weights/lora.h"
 #include "core/weights/spectra.h"
 #include "core/weights/subspace.h"
@@ -258,6 +259,20 @@ std::vector<BenchResult> benchComposition(BenchContext& context) {
   return {r, wideComposition(context)};
 }
 
+/// Of whole matrices without gaps in their spectra, the hardest case: one of 128 maps, decoded beforehand.
+BenchResult wideIntruders(const Model& base, const Model& adapted) {
+  const Matrix before = decodeLinear(base.attention(0).query, 0, -1), after = decodeLinear(adapted.attention(0).query, 0, -1);
+  BenchResult r;
+  r.bench = "lora_intruders_128_maps_d4096_by_1_map";
+  const auto once = [&](const Job& job) { krylovIntruders(before, after, job); };
+  double seconds = 0;
+  const double processor = thriftiest(1, [&] { seconds = quickest(1, [&] { once(Job()); }); });
+  r.ours = 128 * seconds;
+  r.more = {{"ours_processor_s", 128 * processor}};
+  addCancel(r, seconds, once);
+  return r;
+}
+
 std::vector<BenchResult> benchLora(BenchContext& context) {
   constexpr int64_t kRank = 64, kWidth = 4096, kModules = 128;
   std::vector<Matrix> downs, ups;
@@ -290,7 +305,7 @@ std::vector<BenchResult> benchLora(BenchContext& context) {
   s.floor = 32 * (gramOperations(4 * 32, 128, 4096) + 4 * 32 * 2.0 * kRank * 128 * 4096) / (context.sgemmGflops * 1e9);
   s.more = {{"ours_processor_s", 32 * thriftiest(1, heads)}};
   addCancel(s, s.ours / 32, [&](Job& job) { layerLora(*base, *adapted, 0, options, job); });
-  return {r, s};
+  return {r, s, wideIntruders(*base, *adapted)};
 }
 
 std::vector<BenchResult> benchSubspace(BenchContext& context) {

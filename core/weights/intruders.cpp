@@ -12,6 +12,7 @@
 #include "core/base/parallel.h"
 #include "core/weights/block_krylov.h"
 #include "core/weights/dense.h"
+#include "core/weights/large_eigen.h"
 #include "core/weights/square_product.h"
 
 namespace headscope::core {
@@ -49,7 +50,7 @@ DoubleMatrix topVectors(const SquareProduct& w, int64_t count, int64_t settled, 
     const bool isLast = !space.step();
     if (!isLast && !isLookedAt(space.steps())) continue;
     DoubleMatrix turns;
-    const std::vector<double> values = symmetricEigen(space.projected(), turns);
+    const std::vector<double> values = largeSymmetricEigen(space.projected(), turns, job);
     const std::vector<double> residuals = space.residuals(rowsOf(turns, 0, std::min(settled, space.used())), values);
     if (isLast || *std::max_element(residuals.begin(), residuals.end()) <= kConverged * std::max(values[0], 0.0))
       return space.combine(rowsOf(turns, 0, std::min(count, space.used())));
@@ -154,7 +155,7 @@ void judgeRows(const BlockKrylov& space, std::vector<Verdict>& rows, const Job& 
   constexpr double kThreshold = kIntruderCosine * kIntruderCosine;
   DoubleMatrix turns;
   const DoubleMatrix small = space.projected();
-  const std::vector<double> values = symmetricEigen(small, turns);
+  const std::vector<double> values = largeSymmetricEigen(small, turns, job);
   std::vector<int64_t> candidates;
   for (int64_t j = 0; j < space.used(); ++j) {
     for (size_t i = 0; i < rows.size(); ++i) {

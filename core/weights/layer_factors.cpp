@@ -265,7 +265,9 @@ Spectrum LayerFactors::gramSpectrum(const MatrixPlan& plan, int64_t head, const 
   if (plan.right.empty()) return factorSpectrum(left.cores[static_cast<size_t>(head)]);
   const FactorSet& right = set(plan.right);
   const FactorCore &l = left.cores[static_cast<size_t>(indexIn(left, head))], &r = right.cores[static_cast<size_t>(indexIn(right, head))];
-  Spectrum s = fusedSpectrum(l, r, middle);
+  // The square of a core whose values lie within four decades keeps them to 1e-11 of the largest, in half the time.
+  constexpr double kTame = 1e4;
+  Spectrum s = fusedSpectrum(l, r, middle, l.condition * r.condition <= kTame ? CoreValues::Eigen : CoreValues::Svd);
   // A product with a shared triangle was rounded to float32 on the way.
   if (left.through || right.through) s.noise += 6e-8 * l.norm * r.norm;
   return s;
