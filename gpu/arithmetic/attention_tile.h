@@ -11,8 +11,8 @@
 // Keys say which keys the block's rows may see (SpanKeys: the model's own rule; ListedKeys: any mask):
 //   tiles()   key(tile, column): -1 beyond the last   seen(tile, row, query, column): bits of columns column .. column + 3
 #include <cstdint>
-#include <cstring>
 
+#include "gpu/arithmetic/four.h"
 #include "gpu/arithmetic/online_softmax.h"
 
 #if defined(__CUDA_ARCH__)
@@ -106,23 +106,6 @@ struct LargerOf {
 struct SumOf {
   HEADSCOPE_HD float operator()(float a, float b) const { return a + b; }
 };
-
-HEADSCOPE_HD void loadFour(const float* from, float (&to)[4]) {
-#if defined(__CUDA_ARCH__)
-  const float4 four = *reinterpret_cast<const float4*>(from);
-  to[0] = four.x, to[1] = four.y, to[2] = four.z, to[3] = four.w;
-#else
-  std::memcpy(to, from, sizeof to);
-#endif
-}
-
-HEADSCOPE_HD void storeFour(const float (&from)[4], float* to) {
-#if defined(__CUDA_ARCH__)
-  *reinterpret_cast<float4*>(to) = make_float4(from[0], from[1], from[2], from[3]);
-#else
-  std::memcpy(to, from, sizeof from);
-#endif
-}
 
 /// c [4, 4] += a^T b over one slice, a and b [32, 64] in shared memory.
 HEADSCOPE_HD void multiplySlice(const float* a, const float* b, float (&c)[4][4]) {

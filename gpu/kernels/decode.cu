@@ -1,6 +1,7 @@
 // Stored weights to float32 rows, and float32 to bf16.
 #include "gpu/arithmetic/bf16_terms.h"
 #include "gpu/arithmetic/decode.h"
+#include "gpu/arithmetic/four.h"
 #include "gpu/kernels/for_each.cuh"
 #include "gpu/kernels/kernels.h"
 
@@ -61,6 +62,11 @@ void decodeAs(const DeviceWeights& w, int64_t first, int64_t count, Target* targ
   }
 }
 
+/// Whether heads of this width can be read four numbers at a time.
+bool isInFours(const DeviceMatrix& x, int64_t width) {
+  return width % 4 == 0 && x.stride % 4 == 0 && reinterpret_cast<uintptr_t>(x.data) % (4 * sizeof(float)) == 0;
+}
+
 }  // namespace
 
 void decodeRows(const DeviceWeights& w, int64_t first, int64_t count, float* target, cudaStream_t stream) {
@@ -73,6 +79,16 @@ void decodeRows(const DeviceWeights& w, int64_t first, int64_t count, uint16_t* 
 
 void toBf16(const DeviceMatrix& x, int64_t heads, int64_t pitch, uint16_t* target, cudaStream_t stream) {
   const int64_t width = x.cols / std::max<int64_t>(1, heads);
+  if (isInFours(x, width) && pitch % 4 == 0) {
+    return forEach(x.rows, heads * pitch / 4, stream, "rounding to bf16", [=] __device__(int64_t r, int64_t e) {
+      const unsigned head = static_cast<unsigned>(4 * e) / static_cast<unsigned>(pitch);
+      const int64_t c = 4 * e - head * pitch;
+      float from[4] = {};
+      if (c < width) loadFour(x.data + r * x.stride + head * width + c, from);
+      const uint16_t to[4] = {encodeBf16(from[0]), encodeBf16(from[1]), encodeBf16(from[2]), encodeBf16(from[3])};
+      storeFour(to, target + r * heads * pitch + 4 * e);
+    });
+  }
   forEach(x.rows, heads * pitch, stream, "rounding to bf16", [=] __device__(int64_t r, int64_t e) {
     const unsigned head = static_cast<unsigned>(e) / static_cast<unsigned>(pitch);
     const int64_t c = e - head * pitch;
@@ -82,10 +98,21 @@ void toBf16(const DeviceMatrix& x, int64_t heads, int64_t pitch, uint16_t* targe
 
 void toBf16Terms(const DeviceMatrix& x, uint16_t* target, cudaStream_t stream) {
   const int64_t all = x.rows * x.cols;
+  if (isInFours(x, x.cols)) {
+    return forEach(x.rows, x.cols / 4, stream, "splitting into bf16", [=] __device__(int64_t r, int64_t e) {
+      float from[4];
+      loadFour(x.data + r * x.stride + 4 * e, from);
+      uint16_t to[kBf16Terms][4];
+      for (int i = 0; i < 4; ++i) {
+        const Bf16Terms terms = bf16Terms(from[i]);
+        for (int t = 0; t < kBf16Terms; ++t) to[t][i] = terms.term[kBf16Terms - 1 - t];
+      }
+      for (int t = 0; t < kBf16Terms; ++t) storeFour(to[t], target + t * all + r * x.cols + 4 * e);
+    });
+  }
   forEach(x.rows, x.cols, stream, "splitting into bf16", [=] __device__(int64_t r, int64_t c) {
     const Bf16Terms terms = bf16Terms(x.data[r * x.stride + c]);
-    uint16_t* to = target + r * x.cols + c;
-    to[0] = terms.term[2], to[all] = terms.term[1], to[2 * all] = terms.term[0];
+    for (int t = 0; t < kBf16Terms; ++t) target[t * all + r * x.cols + c] = terms.term[kBf16Terms - 1 - t];
   });
 }
 
