@@ -37,13 +37,16 @@ void LineChart::addTicks(bool isX, bool hasLabels) {
   // Fewer than five where five would stand closer than their labels need.
   const int most = std::clamp(static_cast<int>((isX ? plot_.width / 3.2 : plot_.height / 2) / theme_.smallSize), 2, 5);
   double taken = -1e300;  // where the last label ends
-  for (const double value : axis.isLog ? decadeTicks(axis.low, axis.high, most) : roundTicks(axis.low, axis.high, most)) {
-    const double u = axis.unit(value);
+  std::vector<double> ticks = axis.isLog ? decadeTicks(axis.low, axis.high, most) : roundTicks(axis.low, axis.high, most);
+  if (axis.isWhole) std::erase_if(ticks, [](double value) { return std::abs(value - std::round(value)) > 1e-9; });
+  const std::vector<std::string> labels = tickLabels(ticks);
+  for (size_t i = 0; i < ticks.size(); ++i) {
+    const double u = axis.unit(ticks[i]);
     if (!(u >= -1e-9 && u <= 1 + 1e-9)) continue;
     if (isX) {
       const double px = plot_.x + u * plot_.width;
       figure_.add(segment({px, plot_.bottom()}, {px, plot_.bottom() + theme_.gap / 2}, theme_.line));
-      const std::string text = shortNumber(value);
+      const std::string& text = labels[i];
       const double half = 0.32 * theme_.smallSize * static_cast<double>(text.size());
       if (!hasLabels || px - half < taken) continue;
       figure_.add(textAt({px, plot_.bottom() + theme_.gap * 0.75}, text, font, theme_.inkSecond, AnchorX::Center, AnchorY::Top));
@@ -53,7 +56,7 @@ void LineChart::addTicks(bool isX, bool hasLabels) {
       figure_.add(segment({plot_.x, py}, {plot_.right(), py}, theme_.line));
       const double up = plot_.bottom() - py;
       if (up < taken) continue;
-      figure_.add(textAt({plot_.x - theme_.gap * 0.75, py}, shortNumber(value), font, theme_.inkSecond, AnchorX::Right, AnchorY::Middle));
+      figure_.add(textAt({plot_.x - theme_.gap * 0.75, py}, labels[i], font, theme_.inkSecond, AnchorX::Right, AnchorY::Middle));
       taken = up + theme_.smallSize * 1.2;
     }
   }

@@ -14,6 +14,7 @@ struct ChartAxis {
   double low = 0, high = 1;
   bool isLog = false;
   std::string label;
+  bool isWhole = false;  // of whole numbers: no ticks between them
   /// In [0, 1], outside when the value is.
   double unit(double value) const;
   double at(double unit) const;

@@ -248,7 +248,7 @@ void addOffsetChart(Figure& figure, const ViewInput& input, const OffsetData& da
   const std::string name = isStable ? ", stable rank" : ", rank at 99 % energy";
   LineChart chart(figure, plotIn(area, xLabels, widestLabel(input, !data.base.empty()), frame),
                   {0, last, false, "offset of the query after its key, tokens"},
-                  {std::max(0.0, low - pad), high + pad, false, data.matrix + "(offset)" + name}, t);
+                  {std::max(0.0, low - pad), high + pad, false, data.matrix + "(offset)" + name, !isStable}, t);
   chart.addAxes(xLabels, hasAxisTitle(area, t));
   const std::vector<Point>* own = nullptr;
   std::vector<LineLabel> labels;

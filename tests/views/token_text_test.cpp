@@ -76,6 +76,16 @@ TEST(Axis, RoundTicks) {
   EXPECT_LE(decadeTicks(1e-12, 10, 5).size(), 5u);
 }
 
+TEST(Axis, tickLabelsTellNeighboursApart) {
+  EXPECT_EQ(tickLabels({181, 181.5, 182, 182.5}), (std::vector<std::string>{"181", "181.5", "182", "182.5"}));
+  EXPECT_EQ(tickLabels({0, 0.5, 1}), (std::vector<std::string>{"0", "0.5", "1"}));
+  EXPECT_EQ(tickLabels({12340, 12350}), (std::vector<std::string>{"12340", "12350"}));
+  EXPECT_EQ(tickLabels({1e-5, 1e-4}), (std::vector<std::string>{"1e-5", "1e-4"}));
+  EXPECT_EQ(tickLabels({1.002e-5, 1.004e-5}), (std::vector<std::string>{"1.002e-5", "1.004e-5"}));
+  EXPECT_EQ(tickLabels({128}), (std::vector<std::string>{"128"}));
+  EXPECT_TRUE(tickLabels({}).empty());
+}
+
 TEST(Axis, Numbers) {
   EXPECT_EQ(shortNumber(0.41899), "0.419");
   EXPECT_EQ(shortNumber(1), "1");

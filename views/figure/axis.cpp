@@ -7,6 +7,17 @@
 
 namespace headscope::views {
 
+namespace {
+
+/// "1.50" -> "1.5", "2.0" -> "2", "100" stays.
+void dropZeros(std::string& number) {
+  if (number.find('.') == std::string::npos) return;
+  while (number.back() == '0') number.pop_back();
+  if (number.back() == '.') number.pop_back();
+}
+
+}  // namespace
+
 std::vector<double> roundTicks(double low, double high, int most) {
   std::vector<double> ticks;
   if (!(high > low) || most < 2 || !std::isfinite(high - low)) return ticks;
@@ -41,21 +52,31 @@ std::string shortNumber(double value, int digits) {
   char text[64];
   const double size = std::abs(value);
   if (size < 1e-3 || size >= 1e6) {
-    std::snprintf(text, sizeof text, "%.*e", std::max(0, std::min(digits, 2) - 1), value);
+    std::snprintf(text, sizeof text, "%.*e", std::max(0, (digits > 3 ? digits : std::min(digits, 2)) - 1), value);
     std::string s = text;  // 1.0e-05 -> 1e-5
     const size_t e = s.find('e');
     std::string mantissa = s.substr(0, e);
-    if (mantissa.size() > 2 && mantissa.ends_with(".0")) mantissa.resize(mantissa.size() - 2);
+    dropZeros(mantissa);
     return mantissa + "e" + std::to_string(std::atoi(s.c_str() + e + 1));
   }
   const int decimals = std::max(0, digits - 1 - static_cast<int>(std::floor(std::log10(size))));
   std::snprintf(text, sizeof text, "%.*f", decimals, value);
   std::string s = text;
-  if (s.find('.') != std::string::npos) {
-    while (s.back() == '0') s.pop_back();
-    if (s.back() == '.') s.pop_back();
-  }
+  dropZeros(s);
   return s;
+}
+
+std::vector<std::string> tickLabels(const std::vector<double>& ticks) {
+  double step = INFINITY;
+  for (size_t i = 1; i < ticks.size(); ++i) step = std::min(step, std::abs(ticks[i] - ticks[i - 1]));
+  std::vector<std::string> labels(ticks.size());
+  for (size_t i = 0; i < ticks.size(); ++i) {
+    for (int digits = 3; digits <= 12; ++digits) {
+      labels[i] = shortNumber(ticks[i], digits);
+      if (!(std::abs(std::strtod(labels[i].c_str(), nullptr) - ticks[i]) > 0.01 * step)) break;
+    }
+  }
+  return labels;
 }
 
 std::string fixedNumber(double value, int decimals) {

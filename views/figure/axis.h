@@ -18,6 +18,9 @@ std::string fixedNumber(double value, int decimals);
 /// "4.2 M", "8.0 B" with a unit prefix of 1000.
 std::string bigNumber(double value);
 
+/// Short numbers of an axis' ticks, with as many digits as tell them apart: "181.5", not "182", between 181 and 182.
+std::vector<std::string> tickLabels(const std::vector<double>& ticks);
+
 /// Every how many cells of `cell` points a label of `label` points fits: 1, 2, 5, 10, 20, 50, ...
 int64_t labelStep(double cell, double label);
 
