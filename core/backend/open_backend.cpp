@@ -27,6 +27,18 @@ PluginResult guarded(PluginResult loaded, const DiskCache& cache) {
   return {backend, {}};
 }
 
+void usePrecision(Backend& device, Precision precision) {
+  device.setPrecision(precision);
+  if (precision == Precision::Float32) return;
+  CpuBackend host;
+  const std::string wrong = wrongAtPrecision(device, host);
+  if (wrong.empty()) return;
+  device.setPrecision(Precision::Float32);
+  const std::string before = device.reason();
+  device.setReason((before.empty() ? "" : before + "; ") + std::string(nameOf(precision)) + " failed its self-test (" + wrong +
+                   "), so products are float32");
+}
+
 std::shared_ptr<Backend> deviceOnly(std::shared_ptr<Backend> backend) {
   return backend != nullptr && backend->name() != "cpu" ? std::move(backend) : nullptr;
 }
@@ -45,7 +57,7 @@ std::shared_ptr<Backend> openBackend(const std::string& device, Precision precis
   PluginResult cuda;
   if (device != "cpu") cuda = guarded(loadCudaBackend(), DiskCache::ofUser());
   if (cuda.backend != nullptr) {
-    cuda.backend->setPrecision(precision);
+    usePrecision(*cuda.backend, precision);
     return cuda.backend;
   }
   if (device == "cuda") throw Error("no CUDA device can be had: " + cuda.reason, "--device cuda", "use --device auto or --device cpu");

@@ -15,4 +15,7 @@ std::shared_ptr<Backend> deviceOnly(std::shared_ptr<Backend> backend);
 /// "float32", "tf32" or "bf16". Throws Error on another word.
 Precision precisionOf(const std::string& word);
 
+/// Sets a device's precision where its products pass the test of it; where they don't it stays at float32, and reason() says so.
+void usePrecision(Backend& device, Precision precision);
+
 }  // namespace headscope::core

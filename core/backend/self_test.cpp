@@ -340,6 +340,31 @@ void leaveSplitProductsThatFail(Backend& device, Backend& host, SelfTest& test) 
   if (test.leftSplitProducts) device.leaveSplitProducts();
 }
 
+/// Few heads, and for bf16 as many as fill a card, which then takes larger blocks.
+std::vector<Case> precisionCases(Precision precision) {
+  const auto attention = [](int64_t count, AttentionRule rule) {
+    return Case{Op::Attention, [=](Backend& b) {
+                  const AttentionInput input{b.upload(numbers(count, rule.heads * rule.keyWidth, 61)),
+                                             b.upload(numbers(count, rule.kvHeads * rule.keyWidth, 62)),
+                                             b.upload(numbers(count, rule.kvHeads * rule.valueWidth, 63)), rule};
+                  const Tensor out = b.allocate(count, rule.heads * rule.valueWidth);
+                  Job job;
+                  const AttentionStatistics rows = b.attention(input, out, job);
+                  Numbers found;
+                  append(found, b.download(out));
+                  for (const Tensor& t : {rows.max, rows.logSumExp, rows.entropy}) {
+                    const Matrix m = b.download(t);
+                    for (int64_t i = 0; i < m.size(); ++i) found.push_back(0.1 * m.data()[i]);  // of the outputs' size
+                  }
+                  return found;
+                }};
+  };
+  std::vector<Case> cases = {splitCase(), attention(130, {2, 1, 40, 24, 0.2, 5.0, 20, true}),
+                             attention(100, {1, 1, 192, 200, 0.1, 0, 0, false})};
+  if (precision == Precision::Bf16) cases.push_back(attention(66, {320, 160, 24, 65, 0.1, 0, 0, true}));
+  return cases;
+}
+
 }  // namespace
 
 SelfTest runSelfTest(Backend& device, Backend& host) {
@@ -384,6 +409,19 @@ SelfTest cachedSelfTest(Backend& device, Backend& host, const DiskCache& cache) 
   const SelfTest test = runSelfTest(device, host);
   if (cache.isOn() && !test.isLost) cache.write(key, packed(test));
   return test;
+}
+
+std::string wrongAtPrecision(Backend& device, Backend& host) {
+  const Precision precision = device.precision();
+  const double allowed = precision == Precision::Bf16 ? 3e-2 : precision == Precision::Tf32 ? 5e-3 : kTolerance;
+  for (const Case& c : precisionCases(precision)) {
+    const double difference = differenceOf(c.run(device), c.run(host));
+    if (difference <= allowed) continue;
+    std::ostringstream text;
+    text << nameOf(c.op) << " is off by " << difference;
+    return text.str();
+  }
+  return {};
 }
 
 }  // namespace headscope::core

@@ -1,7 +1,7 @@
 #pragma once
 // Self-test: every operation of a device's backend once on small numbers, against the host's. Run when a card is first used; what
 // it found is kept by card, driver and plug-in (Backend::identity), so that later starts read one small file. Takes well under a
-// second; products at a lower precision are not tested here, they differ by intention.
+// second. Products at a lower precision differ by intention: whether by no more than that is found out whenever one is chosen.
 #include <string>
 #include <vector>
 
@@ -26,5 +26,9 @@ struct SelfTest {
 SelfTest runSelfTest(Backend& device, Backend& host);
 /// The same, from the cache where it was run before.
 SelfTest cachedSelfTest(Backend& device, Backend& host, const DiskCache& cache);
+
+/// Products and attention at the precision that `device` is set to, against the host's: the operation that is further off than roundings
+/// of that precision explain, with its difference, or "". Some hundredths of a second.
+std::string wrongAtPrecision(Backend& device, Backend& host);
 
 }  // namespace headscope::core

@@ -27,13 +27,18 @@ struct RightFragment {
   uint32_t pair[2];
 };
 
-/// What the instruction adds to a lane's number i: from the lanes' registers, found by their places.
-inline float fragmentSum(const LeftFragment* left, const RightFragment* right, int lane, int i) {
+/// A lane's registers of both factors.
+struct FactorFragments {
+  LeftFragment left;
+  RightFragment right;
+};
+/// What the instruction adds to a lane's number i: from all 32 lanes' registers, found by their places.
+inline float fragmentSum(const FactorFragments* lanes, int lane, int i) {
   const FragmentPlace at = sumPlace(lane, i);
   float sum = 0.0f;
   for (int k = 0; k < 16; ++k) {
-    const uint32_t a = left[(at.row & 7) * 4 + (k & 7) / 2].pair[(at.row >> 3) + 2 * (k >> 3)];
-    const uint32_t b = right[at.column * 4 + (k & 7) / 2].pair[k >> 3];
+    const uint32_t a = lanes[(at.row & 7) * 4 + (k & 7) / 2].left.pair[(at.row >> 3) + 2 * (k >> 3)];
+    const uint32_t b = lanes[at.column * 4 + (k & 7) / 2].right.pair[k >> 3];
     sum += decodeBf16(static_cast<uint16_t>(a >> (16 * (k & 1)))) * decodeBf16(static_cast<uint16_t>(b >> (16 * (k & 1))));
   }
   return sum;

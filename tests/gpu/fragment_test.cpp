@@ -14,18 +14,17 @@ using headscope::tests::randomMatrix;
 
 TEST(GpuFragment, everyNumberHasOnePlaceAndTheProductIsTheMatrices) {
   const Matrix a = randomMatrix(16, 16, 1), b = randomMatrix(16, 8, 2);
-  LeftFragment left[32] = {};
-  RightFragment right[32] = {};
+  FactorFragments lanes[32] = {};
   Matrix seenA = Matrix::zeros(16, 16), seenB = Matrix::zeros(16, 8), seenC = Matrix::zeros(16, 8);
   for (int lane = 0; lane < 32; ++lane) {
     for (int i = 0; i < 8; ++i) {
       const FragmentPlace at = leftPlace(lane, i);
-      left[lane].pair[i / 2] |= static_cast<uint32_t>(encodeBf16(a(at.row, at.column))) << (16 * (i % 2));
+      lanes[lane].left.pair[i / 2] |= static_cast<uint32_t>(encodeBf16(a(at.row, at.column))) << (16 * (i % 2));
       seenA(at.row, at.column) += 1;
     }
     for (int i = 0; i < 4; ++i) {
       const FragmentPlace at = rightPlace(lane, i), sum = sumPlace(lane, i);
-      right[lane].pair[i / 2] |= static_cast<uint32_t>(encodeBf16(b(at.row, at.column))) << (16 * (i % 2));
+      lanes[lane].right.pair[i / 2] |= static_cast<uint32_t>(encodeBf16(b(at.row, at.column))) << (16 * (i % 2));
       seenB(at.row, at.column) += 1, seenC(sum.row, sum.column) += 1;
     }
   }
@@ -38,7 +37,7 @@ TEST(GpuFragment, everyNumberHasOnePlaceAndTheProductIsTheMatrices) {
       double expected = 0;
       for (int k = 0; k < 16; ++k)
         expected += static_cast<double>(decodeBf16(encodeBf16(a(at.row, k)))) * decodeBf16(encodeBf16(b(k, at.column)));
-      EXPECT_NEAR(fragmentSum(left, right, lane, i), expected, 1e-6);
+      EXPECT_NEAR(fragmentSum(lanes, lane, i), expected, 1e-6);
     }
   }
 }

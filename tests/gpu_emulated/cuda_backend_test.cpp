@@ -189,6 +189,15 @@ TEST_F(EmulatedCuda, isTakenIntoUse) {
   EXPECT_EQ(result.backend->reason(), "");
 }
 
+TEST_F(EmulatedCuda, lowerPrecisionsPassTheirTest) {
+  for (const Precision precision : {Precision::Tf32, Precision::Bf16}) {
+    CudaBackend backend;
+    usePrecision(backend, precision);
+    EXPECT_EQ(backend.precision(), precision);
+    EXPECT_EQ(backend.reason(), "");
+  }
+}
+
 TEST_F(EmulatedCuda, modelsAndAdapters) {
   HEADSCOPE_REQUIRE_GOLDEN();
   const auto backend = std::make_shared<GuardedBackend>(std::make_shared<CudaBackend>(), std::make_shared<CpuBackend>());

@@ -29,6 +29,9 @@ class FakeDevice : public core::CpuBackend {
   bool splits = false, splitsCoarsely = false;  // float32 products in parts; with sums that lose digits
   bool splitsProducts() const override { return splits; }
   void leaveSplitProducts() override { splits = false; }
+  bool isWrongInBf16 = false;
+  core::Precision precision() const override { return precision_; }
+  void setPrecision(core::Precision precision) override { precision_ = precision; }
   bool hasCopies = false;  // to give back when memory is short
   bool dropCopies() override { return std::exchange(hasCopies, false); }
 
@@ -73,7 +76,9 @@ class FakeDevice : public core::CpuBackend {
   }
   core::AttentionStatistics attention(const core::AttentionInput& input, const core::Tensor& out, core::Job& job) override {
     step();
-    return CpuBackend::attention(input, out, job);
+    const core::AttentionStatistics rows = CpuBackend::attention(input, out, job);
+    if (isWrongInBf16 && precision_ == core::Precision::Bf16) CpuBackend::scale(out, 1.1f, job);
+    return rows;
   }
   core::Matrix mapTile(const core::AttentionInput& input, const core::AttentionStatistics& rows, int64_t head,
                        const core::TileRequest& request, core::Job& job) override {
@@ -103,6 +108,7 @@ class FakeDevice : public core::CpuBackend {
   int left_ = 1 << 30, calls_ = 0;
   Kind kind_ = Kind::OutOfMemory;
   bool isLost_ = false;
+  core::Precision precision_ = core::Precision::Float32;
 };
 
 }  // namespace headscope::tests

@@ -238,6 +238,20 @@ TEST(SelfTest, aDeviceLostInItIsNone) {
   EXPECT_NE(result.reason.find("failed in its self-test"), std::string::npos) << result.reason;
 }
 
+TEST(OpenBackend, aPrecisionThatADeviceGetsWrongIsNotUsed) {
+  const auto device = std::make_shared<FakeDevice>();
+  GuardedBackend backend(device, std::make_shared<CpuBackend>());
+  usePrecision(backend, Precision::Bf16);
+  EXPECT_EQ(backend.precision(), Precision::Bf16);
+  EXPECT_EQ(backend.reason(), "");
+  device->isWrongInBf16 = true;
+  usePrecision(backend, Precision::Tf32);
+  EXPECT_EQ(backend.precision(), Precision::Tf32);
+  usePrecision(backend, Precision::Bf16);
+  EXPECT_EQ(backend.precision(), Precision::Float32);
+  EXPECT_NE(backend.reason().find("bf16 failed its self-test (attention is off by"), std::string::npos) << backend.reason();
+}
+
 TEST(OpenBackend, otherPrecisionsNeedADevice) {
   EXPECT_THROW(openBackend("cpu", Precision::Tf32), Error);
   const auto backend = openBackend("auto", Precision::Bf16);

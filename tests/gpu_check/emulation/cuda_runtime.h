@@ -115,7 +115,7 @@ T* dynamicShared() {
 
 /// The value that the lane `step` away gives in the same call.
 uint64_t exchange(uint64_t mine, unsigned step);
-/// What all 32 lanes give in the same call, kLaneBytes apart.
+/// What all 32 lanes give in the same call, one after another; at most kLaneBytes each.
 inline constexpr size_t kLaneBytes = 32;
 const unsigned char* ofWarp(const void* mine, size_t bytes);
 /// Copies that a thread makes when it waits for them: zeros from null.

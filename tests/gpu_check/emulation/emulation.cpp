@@ -104,7 +104,7 @@ class Block {
     const unsigned warp = threadIdx.x / 32;
     if (bytes > kLaneBytes) fail("more than a lane can give");
     unsigned char* slots = wide_[warp][warps_[warp].generation & 1];
-    std::memcpy(slots + threadIdx.x % 32 * kLaneBytes, mine, bytes);
+    std::memcpy(slots + threadIdx.x % 32 * bytes, mine, bytes);
     meet(warps_[warp], 0);
     return slots;
   }
@@ -170,7 +170,7 @@ class Block {
   Meeting all_;
   Meeting warps_[kMostThreads / 32];
   uint64_t slots_[kMostThreads / 32][2][32];
-  unsigned char wide_[kMostThreads / 32][2][32 * kLaneBytes];
+  alignas(64) unsigned char wide_[kMostThreads / 32][2][32 * kLaneBytes];
   const std::function<void()>* body_ = nullptr;
   alignas(64) unsigned char shared_[kSharedBytes];
 };

@@ -2,7 +2,6 @@
 // The emulation's gpu/kernels/warp_matrix.cuh: the same functions over all lanes' numbers. Copies arrive when they are waited for, and not
 // before, so that a missing wait shows.
 #include <cstdint>
-#include <cstring>
 
 #include "gpu/arithmetic/matrix_fragment.h"
 #include "tests/gpu_check/emulation/cuda_runtime.h"
@@ -10,31 +9,20 @@
 namespace headscope::gpu {
 
 inline void multiplyAdd(const LeftFragment& a, const RightFragment& b, float (&c)[4]) {
-  struct Both {
-    LeftFragment left;
-    RightFragment right;
-  } mine{a, b};
-  const unsigned char* all = emulation::ofWarp(&mine, sizeof mine);
-  LeftFragment left[32];
-  RightFragment right[32];
-  for (int l = 0; l < 32; ++l) {
-    std::memcpy(&mine, all + l * emulation::kLaneBytes, sizeof mine);
-    left[l] = mine.left, right[l] = mine.right;
-  }
-  for (int i = 0; i < 4; ++i) c[i] += fragmentSum(left, right, static_cast<int>(threadIdx.x % 32), i);
+  const FactorFragments mine{a, b};
+  const auto* lanes = reinterpret_cast<const FactorFragments*>(emulation::ofWarp(&mine, sizeof mine));
+  for (int i = 0; i < 4; ++i) c[i] += fragmentSum(lanes, static_cast<int>(threadIdx.x % 32), i);
 }
 
 inline void loadPairs(const uint16_t* row, uint32_t (&words)[4], bool isTurned) {
   if (reinterpret_cast<uintptr_t>(row) % 16 != 0) emulation::misaligned();
-  const unsigned char* all = emulation::ofWarp(&row, sizeof row);
+  const auto* rows = reinterpret_cast<const uint16_t* const*>(emulation::ofWarp(&row, sizeof row));
   const unsigned lane = threadIdx.x % 32;
   for (unsigned m = 0; m < 4; ++m) {
     uint16_t pair[2];
     for (unsigned i = 0; i < 2; ++i) {
       const unsigned pairAt = 2 * (lane % 4) + i, r = isTurned ? pairAt : lane / 4, c = isTurned ? lane / 4 : pairAt;
-      const uint16_t* place = nullptr;
-      std::memcpy(&place, all + (8 * m + r) * emulation::kLaneBytes, sizeof place);
-      pair[i] = place[c];
+      pair[i] = rows[8 * m + r][c];
     }
     words[m] = pair[0] | static_cast<uint32_t>(pair[1]) << 16;
   }
