@@ -61,6 +61,7 @@ std::vector<fs::path> foldersIn(const fs::path& folder, const char* file) {
 
 struct Tolerances {
   double attention = 1e-5, rest = 1e-4, scores = 1e-4;
+  double counts = 0;  // of a head's mean number of keys needed, beside rows on a threshold
 };
 
 void checkForward(const std::shared_ptr<const Model>& model, const fs::path& folder, const std::shared_ptr<Backend>& backend,
@@ -85,7 +86,8 @@ void checkForward(const std::shared_ptr<const Model>& model, const fs::path& fol
       continue;
     }
     // A row's count may differ by one where a sum lands on the threshold: three rows of a head are no fault
-    const double unit = score.starts_with("keys.") ? 3.5 / static_cast<double>(trace->count()) / allowed.scores : 1.0;
+    const double rows = 3.5 / static_cast<double>(trace->count());
+    const double unit = score.starts_with("keys.") ? (rows + allowed.counts) / allowed.scores : 1.0;
     for (size_t i = 0; i < expected.size(); ++i) {
       const double got = scores.values(score)[i];
       if (std::isnan(expected[i]) != std::isnan(got)) worst = INFINITY;
@@ -193,13 +195,13 @@ int check(const fs::path& golden, Precision precision) {
   const PluginResult opened = guarded({device, ""}, DiskCache());
   if (opened.backend == nullptr) throw Error(opened.reason, "the device");
   const auto backend = opened.backend;
+  usePrecision(*backend, precision);
   std::printf("device: %s; self-test: %s\n", backend->device().c_str(), backend->reason().empty() ? "passed" : backend->reason().c_str());
   Report report;
   if (!backend->reason().empty()) report.fault("self-test", backend->reason());
-  backend->setPrecision(precision);
   Tolerances allowed;
-  if (precision == Precision::Tf32) allowed = {1e-2, 1e-2, 3e-2};
-  if (precision == Precision::Bf16) allowed = {6e-2, 6e-2, 2e-1};
+  if (precision == Precision::Tf32) allowed = {1e-2, 1e-2, 3e-2, 0.05};
+  if (precision == Precision::Bf16) allowed = {6e-2, 6e-2, 2e-1, 0.25};
   for (const fs::path& folder : foldersIn(golden / "models", "golden.safetensors")) {
     tried(report, folder.filename().string(), [&] {
       const auto model = Model::open(folder);
