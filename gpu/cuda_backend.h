@@ -17,6 +17,7 @@
 #include <string>
 
 #include "core/backend/backend.h"
+#include "gpu/arithmetic/row_choice.h"
 #include "gpu/device/device_memory.h"
 #include "gpu/device/weight_cache.h"
 #include "gpu/kernels/kernels.h"
@@ -82,11 +83,18 @@ class CudaBackend : public core::Backend {
   core::SpectraResult spectra(const core::SpectraBatch& batch, const core::Job& job) override;
   std::vector<core::DoubleMatrix> innerProducts(std::span<const core::FactorPair> pairs, const core::Job& job) override;
   std::vector<core::SmallSvd> smallSvds(std::span<const core::DoubleMatrix> cores, bool withVectors, const core::Job& job) override;
-  std::vector<double> wholeSpectrum(core::ConstMatrixView rows, const core::Job& job) override;
+  std::vector<double> wholeSpectrum(core::ConstMatrixView rows, core::SpectrumRoute route, const core::Job& job) override;
+  core::StackDirections stackDirections(core::ConstMatrixView stack, int64_t perHead, const core::Job& job) override;
+  void squareProduct(const core::Tensor& x, const core::Tensor& w, const core::Tensor& out, const core::Job& job) override;
+  core::Matrix tableProduct(core::ConstMatrixView x, const core::WeightView& table, const core::Job& job) override;
   void addPairSums(const core::PairStrip& a, const core::PairStrip& b, const core::PairPlan& plan, std::span<double> sums,
                    const core::Job& job) override;
   core::MaskedRows maskedAttention(const core::MaskedHead& head, const core::RangeList& seen, core::MatrixView out,
                                    const core::Job& job) override;
+  core::ChosenRows chosenAttention(const core::MaskedHead& head, const core::KeyChoice& choice, core::MatrixView out,
+                                   const core::Job& job) override;
+  core::Matrix chosenTile(const core::MaskedHead& head, const core::KeyChoice& choice, const core::TileRequest& request,
+                          const core::Job& job) override;
 
  private:
   using Lock = std::unique_lock<std::recursive_mutex>;
@@ -141,19 +149,33 @@ class CudaBackend : public core::Backend {
   cublasHandle_t blas() const { return blas_.get(); }
   cusolverDnHandle_t solver();
 
-  // Weights (cuda_weights.cpp, cuda_pair_sums.cpp)
+  /// Calls work with the weights of every block of rows, which begins on a cell's first key, and its first row in the head; returns what
+  /// is known of all rows (cuda_chosen.cpp).
+  std::vector<RowSums> chooseBlocks(const core::MaskedHead& head, const core::KeyChoice& choice, int64_t level, const core::Job& job,
+                                    const std::function<void(const ScoreBlock&, int64_t)>& work);
+
+  // Weights (cuda_weights.cpp, cuda_whole.cpp, cuda_pair_sums.cpp)
   class FloatProducts;  // products in float32 while it lives, whatever the precision is
   /// The matrices' rows packed, one after another.
   void sendAll(std::span<const core::ConstMatrixView> from, float* device);
   /// The rows in double, [rows, cols] packed.
   DeviceArray<double> widened(core::ConstMatrixView rows);
+  /// A factor in double, through its matrix where it has one.
+  DeviceArray<double> seen(const core::FactorRows& factor);
   /// out [p, q] = beta out + a b^T, a [p, m], b [q, m] packed.
   void multiplyDouble(const double* a, int64_t p, const double* b, int64_t q, int64_t m, double beta, double* out);
+  /// Eigenvalues, ascending, of a symmetric matrix [n, n], which is overwritten: by its eigenvectors as rows when they are wanted.
+  DeviceArray<double> eigenvalues(const DeviceArray<double>& matrix, int64_t n, bool withVectors);
+  /// m m^T of a matrix in host memory, in double; its transpose's where it is taller than wide.
+  DeviceArray<double> shortGram(core::ConstMatrixView m, const core::Job& job);
+  std::vector<double> exactValues(core::ConstMatrixView rows);
   struct CardStrip;
   std::shared_ptr<const CardStrip> onCard(const core::PairStrip& strip);
   void orthogonaliseAll(std::vector<SvdTask> tasks);
   struct FactorGrams;
   FactorGrams gramsOf(std::span<const core::FactorRows> factors, const core::Job& job);
+  /// Triangles by Householder's reflections, from the factors themselves; no Gram matrices.
+  FactorGrams exactTriangles(std::span<const core::FactorRows> factors, const core::Job& job);
   /// Cholesky-QR2 for the factors whose first triangle is too rough.
   void refineTriangles(std::span<const core::FactorRows> factors, FactorGrams& grams, const core::Job& job);
   struct FusedCores;

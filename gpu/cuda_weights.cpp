@@ -15,6 +15,7 @@ namespace {
 
 /// Numbers in double that are widened at once.
 constexpr int64_t kWideNumbers = int64_t{48} << 20;
+constexpr double kExactNoise = 8 * std::numeric_limits<double>::epsilon();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 core::Spectrum notFinite(int64_t count) {
@@ -61,6 +62,16 @@ void CudaBackend::multiplyDouble(const double* a, int64_t p, const double* b, in
   const double one = 1;
   if (p == 0 || q == 0) return;
   check(cublasDgemm_64(blas(), CUBLAS_OP_T, CUBLAS_OP_N, q, p, m, &one, b, m, a, m, &beta, out, q), "a product in double");
+}
+
+DeviceArray<double> CudaBackend::seen(const core::FactorRows& factor) {
+  DeviceArray<double> rows = widened(factor.rows);
+  if (factor.through == nullptr) return rows;
+  const int64_t k = factor.rows.rows, m = factor.rows.cols;
+  const DeviceArray<double> matrix(std::span<const double>(factor.through->values), *pipe_);
+  DeviceArray<double> through(k * m, stream());
+  multiplyDouble(rows.data(), k, matrix.data(), m, m, 0, through.data());
+  return through;
 }
 
 /// Every factor's Gram matrix, its triangle, and what is known of it; triangles lie one after another.
@@ -144,13 +155,7 @@ void CudaBackend::refineTriangles(std::span<const core::FactorRows> factors, Fac
     for (size_t i = begin; i < end; ++i) {
       const core::FactorRows& f = factors[rough[i]];
       const int64_t k = f.rows.rows, m = f.rows.cols;
-      held.push_back(widened(f.rows));
-      if (f.through != nullptr) {
-        const DeviceArray<double> matrix(std::span<const double>(f.through->values), *pipe_);
-        DeviceArray<double> seen(k * m, stream());
-        multiplyDouble(held.back().data(), k, matrix.data(), m, m, 0, seen.data());
-        held.back() = std::move(seen);
-      }
+      held.push_back(seen(f));
       double* rows = held.back().data();
       held.emplace_back(2 * k * k, stream());
       tasks.push_back({rows, grams.triangles.data() + grams.first[rough[i]], held.back().data(), static_cast<int>(k), static_cast<int>(m)});
@@ -179,14 +184,42 @@ void CudaBackend::orthogonaliseAll(std::vector<SvdTask> tasks) {
     size_t last = first;
     while (last < tasks.size() && bytes(tasks[last]) <= limit) ++last;
     if (last == first) continue;
-    const bool isShared = limit != limits[3];
-    orthogonalise(onCard.data() + first, static_cast<int64_t>(last - first), isShared ? bytes(tasks[last - 1]) : 0,
-                  converged.data() + first, stream());
+    const bool isWhole = limit != limits[3];
+    orthogonalise(onCard.data() + first, static_cast<int64_t>(last - first), isWhole ? bytes(tasks[last - 1]) : largestSharedCore(),
+                  isWhole, converged.data() + first, stream());
     first = last;
   }
   for (const int isDone : converged.toHost()) {
     if (isDone == 0) notConverged();
   }
+}
+
+CudaBackend::FactorGrams CudaBackend::exactTriangles(std::span<const core::FactorRows> factors, const core::Job& job) {
+  FactorGrams out;
+  int64_t total = 0;
+  for (const core::FactorRows& f : factors) out.first.push_back(total), total += f.rows.rows * f.rows.rows;
+  out.triangles = DeviceArray<double>(total, stream());
+  for (size_t begin = 0; begin < factors.size();) {
+    job.checkpoint();
+    size_t end = begin;
+    std::vector<DeviceArray<double>> held;
+    std::vector<HouseholderTask> tasks;
+    for (int64_t numbers = 0; end < factors.size(); ++end) {
+      const int64_t size = factors[end].rows.rows * factors[end].rows.cols;
+      if (end > begin && numbers + size > kWideNumbers) break;
+      numbers += size;
+      held.push_back(seen(factors[end]));
+      tasks.push_back({held.back().data(), out.triangles.data() + out.first[end], static_cast<int>(factors[end].rows.rows),
+                       static_cast<int>(factors[end].rows.cols)});
+    }
+    const DeviceArray<HouseholderTask> onCard(std::span<const HouseholderTask>(tasks), *pipe_);
+    const DeviceArray<TriangleInfo> infos(static_cast<int64_t>(tasks.size()), stream());
+    householderTriangles(onCard.data(), static_cast<int64_t>(tasks.size()), infos.data(), stream());
+    const std::vector<TriangleInfo> found = infos.toHost();
+    out.infos.insert(out.infos.end(), found.begin(), found.end());
+    begin = end;
+  }
+  return out;
 }
 
 /// The matrices whose singular values are those of the batch's products: cores [n, length], n <= length, one after another.
@@ -260,8 +293,9 @@ CudaBackend::FusedCores CudaBackend::coresOf(const core::SpectraBatch& batch, co
 
 core::SpectraResult CudaBackend::spectra(const core::SpectraBatch& batch, const core::Job& job) {
   const Lock lock = begin(job);
-  FactorGrams grams = gramsOf(batch.factors, job);
-  refineTriangles(batch.factors, grams, job);
+  const bool isExact = batch.route == core::SpectrumRoute::Householder;
+  FactorGrams grams = isExact ? exactTriangles(batch.factors, job) : gramsOf(batch.factors, job);
+  if (!isExact) refineTriangles(batch.factors, grams, job);
   job.checkpoint();
   const FusedCores fused = coresOf(batch, grams);
   orthogonaliseAll(fused.tasks);
@@ -280,9 +314,15 @@ core::SpectraResult CudaBackend::spectra(const core::SpectraBatch& batch, const 
       continue;
     }
     core::Spectrum s;
+    s.route = batch.route;
     s.sigma = descending(values.data() + fused.firstSigma[i], std::min(l.rows, r.rows), count);
-    s.noise = p.right < 0 ? core::factorNoise(s.largest(), s.sigma.empty() ? 0 : s.sigma.back(), left.shift)
-                          : core::fusedNoise(s.largest(), left.condition, right.condition, left.norm, right.norm);
+    if (isExact) {  // as householderSpectrum; norms are Frobenius here
+      s.noise = kExactNoise * (p.right < 0 ? s.largest() : left.norm * right.norm);
+    } else if (p.right < 0) {
+      s.noise = core::factorNoise(s.largest(), s.sigma.empty() ? 0 : s.sigma.back(), left.shift);
+    } else {
+      s.noise = core::fusedNoise(s.largest(), left.condition, right.condition, left.norm, right.norm);
+    }
     out.spectra.push_back(std::move(s));
   }
   return out;
@@ -366,40 +406,6 @@ std::vector<core::SmallSvd> CudaBackend::smallSvds(std::span<const core::DoubleM
     out.push_back(std::move(svd));
   }
   return out;
-}
-
-std::vector<double> CudaBackend::wholeSpectrum(core::ConstMatrixView rows, const core::Job& job) {
-  const Lock lock = begin(job);
-  const int64_t k = rows.rows, count = std::min(rows.rows, rows.cols);
-  if (count == 0) return {};
-  const DeviceArray<double> gram(k * k, stream()), values(k, stream());
-  const int64_t step = std::max<int64_t>(1, kWideNumbers / k);
-  for (int64_t first = 0; first < rows.cols; first += step) {
-    job.checkpoint();
-    const int64_t columns = std::min(step, rows.cols - first);
-    const DeviceArray<double> wide = widened(rows.colsFrom(first, columns));
-    multiplyDouble(wide.data(), k, wide.data(), k, columns, first == 0 ? 0 : 1, gram.data());
-  }
-  size_t onDevice = 0, onHost = 0;
-  cusolverDnParams_t params = nullptr;
-  check(cusolverDnCreateParams(&params), "setting up cuSOLVER");
-  const std::unique_ptr<std::remove_pointer_t<cusolverDnParams_t>, cusolverStatus_t (*)(cusolverDnParams_t)> owned(params,
-                                                                                                                   cusolverDnDestroyParams);
-  check(cusolverDnXsyevd_bufferSize(solver(), params, CUSOLVER_EIG_MODE_NOVECTOR, CUBLAS_FILL_MODE_UPPER, k, CUDA_R_64F, gram.data(), k,
-                                    CUDA_R_64F, values.data(), CUDA_R_64F, &onDevice, &onHost),
-        "sizing an eigenvalue problem");
-  const DeviceArray<std::byte> work(static_cast<int64_t>(onDevice), stream());
-  std::vector<std::byte> hostWork(onHost);
-  const DeviceArray<int> info(1, stream());
-  check(cusolverDnXsyevd(solver(), params, CUSOLVER_EIG_MODE_NOVECTOR, CUBLAS_FILL_MODE_UPPER, k, CUDA_R_64F, gram.data(), k, CUDA_R_64F,
-                         values.data(), CUDA_R_64F, work.data(), onDevice, hostWork.data(), onHost, info.data()),
-        "eigenvalues");
-  if (info.toHost()[0] != 0) notConverged();
-  std::vector<double> found = values.toHost();  // ascending
-  std::reverse(found.begin(), found.end());
-  found.resize(static_cast<size_t>(count));
-  for (double& v : found) v = v > 0 ? std::sqrt(v) : 0.0;
-  return found;
 }
 
 }  // namespace headscope::gpu

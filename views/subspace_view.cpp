@@ -7,6 +7,7 @@
 
 #include "core/attention/head_name.h"
 #include "core/weights/cached_results.h"
+#include "views/device.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
 #include "views/figure_slider.h"
@@ -93,7 +94,7 @@ class SubspaceView : public View {
       if (!decoded) decoded.emplace(core::headWeights(*input.model, input.selection.layer, fold, core::MlaSplit::Heads, {}, &job));
       return *decoded;
     };
-    const core::SubspaceSource source{*input.model, input.selection.layer, fold, sideOf(input.options), weights};
+    const core::SubspaceSource source{*input.model, input.selection.layer, fold, sideOf(input.options), weights, deviceOf(input)};
     const core::DiskCache cache = core::DiskCache::ofUser();
     data->space = core::cachedSubspace(source, cache, job,
                                        [&](double done) { job.report((1 - pairs) * done, done < 0.1 ? "products" : "decomposition"); });

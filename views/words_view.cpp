@@ -8,6 +8,7 @@
 #include "core/base/error.h"
 #include "core/tokenizer/prompt_builder.h"
 #include "core/tokenizer/tokenizer.h"
+#include "views/device.h"
 #include "views/figure/axis.h"
 #include "views/figure/build.h"
 #include "views/figure_slider.h"
@@ -102,7 +103,9 @@ class WordsView : public View {
     data->head = input.selection.ref();
     data->modelName = input.model->name();
     const core::Circuit circuit = circuitOf(input.options);
-    data->words = core::headWords(*input.model, data->head, circuit, kDirections, kTop, job);
+    const auto device = deviceOf(input);
+    if (device) device->keepWeights(input.model);
+    data->words = core::headWords(*input.model, data->head, circuit, kDirections, kTop, job, device.get());
     readLabels(*data, *input.model);
     if (hasPrompt(input)) {
       job.report(0.7, "the prompt's tokens");

@@ -7,6 +7,7 @@
 
 #include "app/cli/inputs.h"
 #include "app/cli/records.h"
+#include "core/backend/open_backend.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/weights/width_scaling.h"
@@ -27,10 +28,11 @@ void run(const NormsFlags& flags, const CommonFlags& common) {
   const bool isJson = flags.out.ends_with(".json");
   if (!isJson && !flags.out.ends_with(".csv")) throw core::Error("--out must end in .json or .csv", flags.out);
   if (!common.adapter.empty() && flags.models.size() > 1) throw core::Error("an adapter fits one model", "--adapter", "give one MODEL");
+  const auto backend = core::deviceOnly(openBackend(common));
   std::vector<core::NormPoint> points;
   runWithProgress("norms", common, [&](core::Job& job) {
     for (const std::string& name : flags.models) {
-      const auto found = core::normPoints(*openModel(name, common), job);
+      const auto found = core::normPoints(*openModel(name, common), job, backend.get());
       points.insert(points.end(), found.begin(), found.end());
     }
   });

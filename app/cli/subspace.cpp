@@ -8,6 +8,7 @@
 #include <ostream>
 
 #include "app/cli/inputs.h"
+#include "core/backend/open_backend.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/weights/subspace.h"
@@ -89,6 +90,7 @@ void run(const SubspaceFlags& flags, const CommonFlags& common) {
   } else {
     layers = parseIndices(flags.layers, model->spec().layers, "--layers");
   }
+  const auto backend = core::deviceOnly(openBackend(common));
   std::vector<core::SharedSubspace> all;
   runWithProgress("subspace", common, [&](core::Job& job) {
     const double pieces = static_cast<double>(layers.size() * flags.sides.size());
@@ -101,7 +103,8 @@ void run(const SubspaceFlags& flags, const CommonFlags& common) {
            {core::SubspaceSide::Output, core::SubspaceSide::Query, core::SubspaceSide::Key, core::SubspaceSide::Value}) {
         if (std::find(flags.sides.begin(), flags.sides.end(), core::nameOf(side)) == flags.sides.end()) continue;
         all.push_back(core::sharedSubspace(
-            weights, side, job, [&, before = static_cast<double>(all.size())](double done) { report(before + done, layers[i]); }));
+            weights, side, job, [&, before = static_cast<double>(all.size())](double done) { report(before + done, layers[i]); },
+            backend.get()));
         for (const std::string& note : all.back().notes) {
           if (!common.isQuiet) std::fprintf(stderr, "headscope: %s\n", note.c_str());
         }

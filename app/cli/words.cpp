@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "app/cli/inputs.h"
+#include "core/backend/open_backend.h"
 #include "core/base/error.h"
 #include "core/base/files.h"
 #include "core/weights/words.h"
@@ -35,10 +36,12 @@ void run(const WordsFlags& flags, const CommonFlags& common) {
   const auto heads = parseHeads(flags.head, model->spec().layers, model->spec().heads, "--head");
   if (heads.size() != 1) throw core::Error("one head is needed, like 3.1", "--head " + flags.head);
   const auto tokenizer = openTokenizer(*model);
+  const auto backend = core::deviceOnly(openBackend(common));
+  if (backend) backend->keepWeights(model);
   core::HeadWords words;
   runWithProgress("words", common, [&](core::Job& job) {
     words = core::headWords(*model, heads.front(), flags.matrix == "W_QK" ? core::Circuit::QK : core::Circuit::OV, flags.directions,
-                            flags.top, job);
+                            flags.top, job, backend.get());
   });
   json out = {{"model", model->name()},
               {"layer", heads.front().layer},

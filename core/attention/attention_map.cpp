@@ -29,6 +29,8 @@ void pool(const float* row, int64_t n, const TileRequest& request, float* cells)
 
 }  // namespace
 
+std::optional<Matrix> EffectiveMaps::tile(HeadRef, const TileRequest&, Job&) const { return std::nullopt; }
+
 AttentionMap::AttentionMap(std::shared_ptr<const Trace> trace, HeadRef head) : trace_(std::move(trace)), head_(head) {
   assert(head.layer >= 0 && head.layer < trace_->layersRun() && head.head >= 0 && head.head < trace_->rule(head.layer).heads);
   if (const EffectiveMaps* maps = trace_->effectiveMaps()) mechanism_ = maps->mechanismOf(head_);
@@ -59,6 +61,7 @@ Matrix AttentionMap::tile(const TileRequest& request, Job& job) const {
 }
 
 Matrix AttentionMap::effectiveTile(const TileRequest& request, Job& job) const {
+  if (auto pooled = trace_->effectiveMaps()->tile(head_, request, job)) return std::move(*pooled);
   Matrix cells = Matrix::zeros(request.rows, request.cols);
   const int64_t n = size(), height = int64_t{1} << request.level;  // tokens a cell
   const int64_t together = std::max<int64_t>(1, kBlockRows / height);

@@ -3,9 +3,11 @@
 // that multiplied V. A trace with replaced heads owns one, made for it by whoever replaced them (core/mechanisms/replaced_maps.h), and
 // an AttentionMap reads it, so that every view shows the map that was used. May be asked from several threads at once.
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "core/backend/tile_request.h"
 #include "core/base/job.h"
 #include "core/tensor/matrix.h"
 
@@ -26,6 +28,8 @@ class EffectiveMaps {
   virtual std::vector<std::string> notes(HeadRef head, Job& job) const = 0;
   /// Rows [first, first + rows.rows) of the map: [rows, N]. Zero where the head does not attend.
   virtual void rows(HeadRef head, int64_t first, MatrixView rows, Job& job) const = 0;
+  /// Cells of the map where a device pools them; none: they are pooled from rows().
+  virtual std::optional<Matrix> tile(HeadRef head, const TileRequest& request, Job& job) const;
 };
 
 }  // namespace headscope::core

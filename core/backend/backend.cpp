@@ -14,12 +14,36 @@ namespace {
 }  // namespace
 
 std::string_view nameOf(Op op) {
-  static constexpr std::array<std::string_view, kOpCount> kNames = {
-      "embed",          "linear",       "norm",           "rope",      "activate",
-      "gate",           "add",          "scale",          "softcap",   "copy heads",
-      "gather",         "scatter",      "row norms",      "attention", "map tile",
-      "column mass",    "pattern sums", "keys needed",    "logits",    "spectra",
-      "inner products", "small SVDs",   "whole spectrum", "pair sums", "masked attention"};
+  static constexpr std::array<std::string_view, kOpCount> kNames = {"embed",
+                                                                    "linear",
+                                                                    "norm",
+                                                                    "rope",
+                                                                    "activate",
+                                                                    "gate",
+                                                                    "add",
+                                                                    "scale",
+                                                                    "softcap",
+                                                                    "copy heads",
+                                                                    "gather",
+                                                                    "scatter",
+                                                                    "row norms",
+                                                                    "attention",
+                                                                    "map tile",
+                                                                    "column mass",
+                                                                    "pattern sums",
+                                                                    "keys needed",
+                                                                    "logits",
+                                                                    "spectra",
+                                                                    "inner products",
+                                                                    "small SVDs",
+                                                                    "whole spectrum",
+                                                                    "pair sums",
+                                                                    "masked attention",
+                                                                    "stack directions",
+                                                                    "square product",
+                                                                    "table product",
+                                                                    "chosen attention",
+                                                                    "chosen tile"};
   return kNames[static_cast<size_t>(op)];
 }
 
@@ -47,10 +71,16 @@ void Backend::setPrecision(Precision precision) {
 SpectraResult Backend::spectra(const SpectraBatch&, const Job&) { lacks(*this, Op::Spectra); }
 std::vector<DoubleMatrix> Backend::innerProducts(std::span<const FactorPair>, const Job&) { lacks(*this, Op::InnerProducts); }
 std::vector<SmallSvd> Backend::smallSvds(std::span<const DoubleMatrix>, bool, const Job&) { lacks(*this, Op::SmallSvds); }
-std::vector<double> Backend::wholeSpectrum(ConstMatrixView, const Job&) { lacks(*this, Op::WholeSpectrum); }
+std::vector<double> Backend::wholeSpectrum(ConstMatrixView, SpectrumRoute, const Job&) { lacks(*this, Op::WholeSpectrum); }
 void Backend::addPairSums(const PairStrip&, const PairStrip&, const PairPlan&, std::span<double>, const Job&) {
   lacks(*this, Op::PairSums);
 }
+StackDirections Backend::stackDirections(ConstMatrixView, int64_t, const Job&) { lacks(*this, Op::StackDirections); }
+void Backend::squareProduct(const Tensor&, const Tensor&, const Tensor&, const Job&) { lacks(*this, Op::SquareProduct); }
+Matrix Backend::tableProduct(ConstMatrixView, const WeightView&, const Job&) { lacks(*this, Op::TableProduct); }
 MaskedRows Backend::maskedAttention(const MaskedHead&, const RangeList&, MatrixView, const Job&) { lacks(*this, Op::MaskedAttention); }
+
+ChosenRows Backend::chosenAttention(const MaskedHead&, const KeyChoice&, MatrixView, const Job&) { lacks(*this, Op::ChosenAttention); }
+Matrix Backend::chosenTile(const MaskedHead&, const KeyChoice&, const TileRequest&, const Job&) { lacks(*this, Op::ChosenTile); }
 
 }  // namespace headscope::core

@@ -52,9 +52,14 @@ enum class Op {
   SmallSvds,
   WholeSpectrum,
   PairSums,
-  MaskedAttention
+  MaskedAttention,
+  StackDirections,
+  SquareProduct,
+  TableProduct,
+  ChosenAttention,
+  ChosenTile
 };
-inline constexpr int kOpCount = static_cast<int>(Op::MaskedAttention) + 1;
+inline constexpr int kOpCount = static_cast<int>(Op::ChosenTile) + 1;
 std::string_view nameOf(Op op);  // "attention"
 
 /// How products are computed. Float32 is the reference; the others are a device's, shown wherever the device is named, and less
@@ -199,15 +204,28 @@ class Backend {
   /// SVDs of small matrices, any side up to some hundreds; without vectors left and right are empty. With them, vectors of
   /// values that are zero may be zero.
   virtual std::vector<SmallSvd> smallSvds(std::span<const DoubleMatrix> cores, bool withVectors, const Job& job);
-  /// Singular values, descending, of one large matrix [k, m], k <= m, from its Gram matrix: min(k, m) of them.
-  virtual std::vector<double> wholeSpectrum(ConstMatrixView rows, const Job& job);
+  /// Singular values, descending, of one large matrix [k, m], k <= m: min(k, m) of them, from its Gram matrix or by its own
+  /// decomposition (SpectrumRoute::Householder).
+  virtual std::vector<double> wholeSpectrum(ConstMatrixView rows, SpectrumRoute route, const Job& job);
   /// sums [a.writers, a.readers] += for every pair of the plan's groups <W_w^T W_w, X_r^T X_r> over the model coordinates
   /// (column of a) x (column of b): twice where the strips differ, once (both triangles) where b is a.
   virtual void addPairSums(const PairStrip& a, const PairStrip& b, const PairPlan& plan, std::span<double> sums, const Job& job);
 
+  /// All singular values of a stack of heads [heads * perHead, d], and every head's energy on each direction.
+  virtual StackDirections stackDirections(ConstMatrixView stack, int64_t perHead, const Job& job);
+  /// out = x W W^T with x and out [b, rows], w [rows, cols]: a step of iterations on W W^T. In float32 whatever the precision.
+  virtual void squareProduct(const Tensor& x, const Tensor& w, const Tensor& out, const Job& job);
+  /// x W^T [n, table.outputs()] for a few rows x and a large stored table. In float32 whatever the precision.
+  virtual Matrix tableProduct(ConstMatrixView x, const WeightView& table, const Job& job);
+
   // Mechanisms: host memory in and out. A backend may lack it: ask supports().
   /// out [M, v] = softmax attention of one head over the keys listed for each of its rows.
   virtual MaskedRows maskedAttention(const MaskedHead& head, const RangeList& seen, MatrixView out, const Job& job);
+  /// The same where each row's scores choose among the keys it sees; out [M, v], or without columns: the rows' sums alone. The scores of
+  /// a block of rows are computed whole.
+  virtual ChosenRows chosenAttention(const MaskedHead& head, const KeyChoice& choice, MatrixView out, const Job& job);
+  /// Cells of that head's map [N, N], of which the queries are the rows of the tile: from request.firstRow << request.level on.
+  virtual Matrix chosenTile(const MaskedHead& head, const KeyChoice& choice, const TileRequest& request, const Job& job);
 
  private:
   mutable std::mutex reasonMutex_;

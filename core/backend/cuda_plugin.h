@@ -10,7 +10,7 @@
 namespace headscope::core {
 
 /// Both sides must be built from the same Backend: raise the last number when backend.h or what it passes changes.
-inline constexpr const char* kPluginVersion = "headscope-backend-5";
+inline constexpr const char* kPluginVersion = "headscope-backend-6";
 
 struct PluginResult {
   std::shared_ptr<Backend> backend;  // null when there is none

@@ -238,8 +238,17 @@ std::vector<DoubleMatrix> GuardedBackend::innerProducts(std::span<const FactorPa
 std::vector<SmallSvd> GuardedBackend::smallSvds(std::span<const DoubleMatrix> cores, bool withVectors, const Job& job) {
   return run(Op::SmallSvds, {}, [&](Backend& b, bool) { return b.smallSvds(cores, withVectors, job); });
 }
-std::vector<double> GuardedBackend::wholeSpectrum(ConstMatrixView rows, const Job& job) {
-  return run(Op::WholeSpectrum, {}, [&](Backend& b, bool) { return b.wholeSpectrum(rows, job); });
+std::vector<double> GuardedBackend::wholeSpectrum(ConstMatrixView rows, SpectrumRoute route, const Job& job) {
+  return run(Op::WholeSpectrum, {}, [&](Backend& b, bool) { return b.wholeSpectrum(rows, route, job); });
+}
+StackDirections GuardedBackend::stackDirections(ConstMatrixView stack, int64_t perHead, const Job& job) {
+  return run(Op::StackDirections, {}, [&](Backend& b, bool) { return b.stackDirections(stack, perHead, job); });
+}
+void GuardedBackend::squareProduct(const Tensor& x, const Tensor& w, const Tensor& out, const Job& job) {
+  run(Op::SquareProduct, {&x, &w, &out}, [&](Backend& b, bool) { b.squareProduct(inner(x), inner(w), inner(out), job); });
+}
+Matrix GuardedBackend::tableProduct(ConstMatrixView x, const WeightView& table, const Job& job) {
+  return run(Op::TableProduct, {}, [&](Backend& b, bool) { return b.tableProduct(x, table, job); });
 }
 void GuardedBackend::addPairSums(const PairStrip& a, const PairStrip& b, const PairPlan& plan, std::span<double> sums, const Job& job) {
   run(Op::PairSums, {}, [&](Backend& backend, bool) { backend.addPairSums(a, b, plan, sums, job); });
@@ -249,6 +258,13 @@ void GuardedBackend::addPairSums(const PairStrip& a, const PairStrip& b, const P
 
 MaskedRows GuardedBackend::maskedAttention(const MaskedHead& head, const RangeList& seen, MatrixView out, const Job& job) {
   return run(Op::MaskedAttention, {}, [&](Backend& b, bool) { return b.maskedAttention(head, seen, out, job); });
+}
+
+ChosenRows GuardedBackend::chosenAttention(const MaskedHead& head, const KeyChoice& choice, MatrixView out, const Job& job) {
+  return run(Op::ChosenAttention, {}, [&](Backend& b, bool) { return b.chosenAttention(head, choice, out, job); });
+}
+Matrix GuardedBackend::chosenTile(const MaskedHead& head, const KeyChoice& choice, const TileRequest& request, const Job& job) {
+  return run(Op::ChosenTile, {}, [&](Backend& b, bool) { return b.chosenTile(head, choice, request, job); });
 }
 
 }  // namespace headscope::core

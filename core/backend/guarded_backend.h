@@ -65,9 +65,14 @@ class GuardedBackend : public Backend {
   SpectraResult spectra(const SpectraBatch& batch, const Job& job) override;
   std::vector<DoubleMatrix> innerProducts(std::span<const FactorPair> pairs, const Job& job) override;
   std::vector<SmallSvd> smallSvds(std::span<const DoubleMatrix> cores, bool withVectors, const Job& job) override;
-  std::vector<double> wholeSpectrum(ConstMatrixView rows, const Job& job) override;
+  std::vector<double> wholeSpectrum(ConstMatrixView rows, SpectrumRoute route, const Job& job) override;
+  StackDirections stackDirections(ConstMatrixView stack, int64_t perHead, const Job& job) override;
+  void squareProduct(const Tensor& x, const Tensor& w, const Tensor& out, const Job& job) override;
+  Matrix tableProduct(ConstMatrixView x, const WeightView& table, const Job& job) override;
   void addPairSums(const PairStrip& a, const PairStrip& b, const PairPlan& plan, std::span<double> sums, const Job& job) override;
   MaskedRows maskedAttention(const MaskedHead& head, const RangeList& seen, MatrixView out, const Job& job) override;
+  ChosenRows chosenAttention(const MaskedHead& head, const KeyChoice& choice, MatrixView out, const Job& job) override;
+  Matrix chosenTile(const MaskedHead& head, const KeyChoice& choice, const TileRequest& request, const Job& job) override;
 
  private:
   class Place;  // where a tensor's numbers lie now

@@ -223,6 +223,17 @@ std::vector<Case> attentionCases() {
   return cases;
 }
 
+/// A causal head.
+struct ChosenHead {
+  explicit ChosenHead(int64_t n) : query(numbers(n, 40, 61)), key(numbers(n, 40, 62)), value(numbers(n, 24, 63)) {
+    for (int64_t i = 0; i < n; ++i) seen.ranges.push_back({0, i + 1}), seen.begin.push_back(seen.ranges.size());
+    head = {query, key, value, 0.8, 6.0, 0.01, 0};
+  }
+  Matrix query, key, value;
+  RangeList seen;
+  MaskedHead head;
+};
+
 /// Every third key and a stretch behind each query: full tiles, partial ones, and rows that see nothing.
 std::vector<Case> maskCases() {
   std::vector<Case> cases;
@@ -243,6 +254,24 @@ std::vector<Case> maskCases() {
                      for (const float v : rows.logSumExp) found.push_back(v * 1e-3);
                      return found;
                    }});
+  for (const KeyChoice& rule : {KeyChoice{}, KeyChoice{nullptr, 9, 0}, KeyChoice{nullptr, 0, 0.8}}) {
+    cases.push_back({Op::ChosenAttention, [rule](Backend& b) {
+                       const ChosenHead head(50);
+                       Matrix out(50, 24);
+                       const ChosenRows rows = b.chosenAttention(head.head, {&head.seen, rule.keys, rule.mass}, out.view(), Job());
+                       Numbers found{rows.kept * 1e-3};
+                       append(found, out);
+                       append(found, rows.logSumExp), append(found, rows.logSumSquares);
+                       return found;
+                     }});
+    cases.push_back({Op::ChosenTile, [rule](Backend& b) {
+                       const ChosenHead head(50);
+                       Numbers found;
+                       for (const Pooling pooling : {Pooling::Max, Pooling::Mean})
+                         append(found, b.chosenTile(head.head, {&head.seen, rule.keys, rule.mass}, {1, 0, 25, 7, 15, pooling}, Job()));
+                       return found;
+                     }});
+  }
   return cases;
 }
 
@@ -254,7 +283,10 @@ std::vector<Case> weightCases() {
                      batch.factors = {{left, nullptr}, {right, nullptr}};
                      batch.products = {{0, 1, nullptr}, {0, -1, nullptr}};
                      Numbers out;
-                     for (const Spectrum& s : b.spectra(batch, Job()).spectra) append(out, s.sigma);
+                     for (const SpectrumRoute route : {SpectrumRoute::Gram, SpectrumRoute::Householder}) {
+                       batch.route = route;
+                       for (const Spectrum& s : b.spectra(batch, Job()).spectra) append(out, s.sigma);
+                     }
                      return out;
                    }});
   cases.push_back({Op::InnerProducts, [](Backend& b) {
@@ -274,7 +306,30 @@ std::vector<Case> weightCases() {
                    }});
   cases.push_back({Op::WholeSpectrum, [](Backend& b) {
                      Numbers out;
-                     append(out, b.wholeSpectrum(numbers(40, 90, 46), Job()));
+                     for (const SpectrumRoute route : {SpectrumRoute::Gram, SpectrumRoute::Householder})
+                       append(out, b.wholeSpectrum(numbers(40, 90, 46), route, Job()));
+                     return out;
+                   }});
+  for (const int64_t rows : {24, 90}) {  // fewer and more than columns
+    cases.push_back({Op::StackDirections, [rows](Backend& b) {
+                       const StackDirections found = b.stackDirections(numbers(rows, 40, 49), 6, Job());
+                       Numbers out;
+                       append(out, found.sigma);
+                       for (const auto& head : found.energy) append(out, head);
+                       return out;
+                     }});
+  }
+  cases.push_back({Op::SquareProduct, [](Backend& b) {
+                     const Tensor x = b.upload(numbers(5, 60, 50)), w = b.upload(numbers(60, 70, 51)), out = b.allocate(5, 60);
+                     b.squareProduct(x, w, out, Job());
+                     Numbers found;
+                     append(found, b.download(out));
+                     return found;
+                   }});
+  cases.push_back({Op::TableProduct, [](Backend& b) {
+                     const Matrix table = numbers(300, 40, 52);
+                     Numbers out;
+                     append(out, b.tableProduct(numbers(3, 40, 53), viewOf(table), Job()));
                      return out;
                    }});
   cases.push_back({Op::PairSums, [](Backend& b) {

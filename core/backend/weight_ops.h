@@ -26,9 +26,10 @@ struct SpectraBatch {
   };
   std::vector<FactorRows> factors;
   std::vector<Product> products;
+  SpectrumRoute route = SpectrumRoute::Gram;
 };
 
-/// By the Gram route (spectrum.h), with its error bounds; the caller escalates where they are too wide.
+/// By the batch's route (spectrum.h), with its error bounds; the caller escalates where those of the Gram route are too wide.
 struct SpectraResult {
   std::vector<Spectrum> spectra;  // [products]
   std::vector<bool> isFinite;     // [factors] false: NaN or infinite entries
@@ -37,6 +38,12 @@ struct SpectraResult {
 /// A [p, m] and B [q, m] whose A B^T [p, q] is asked for; the same view twice: a Gram matrix.
 struct FactorPair {
   ConstMatrixView left, right;
+};
+
+/// What sharedSubspace (subspace.h) needs of a stack of heads S = U s V^T, p = min(rows, cols).
+struct StackDirections {
+  std::vector<double> sigma;                // [p], descending
+  std::vector<std::vector<double>> energy;  // [heads][p]: ||S_h v_i||^2
 };
 
 /// Thin matrices over a strip of the model axis, each [count, width] with row stride `stride`.

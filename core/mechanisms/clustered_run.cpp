@@ -8,6 +8,7 @@
 #include "core/base/parallel.h"
 #include "core/mechanisms/clustered.h"
 #include "core/mechanisms/products.h"
+#include "core/mechanisms/softmax_elsewhere.h"
 #include "core/mechanisms/softmax_run.h"
 #include "core/mechanisms/vector_math.h"
 
@@ -18,6 +19,31 @@ constexpr int64_t kRows = 64, kPanel = 256;
 constexpr float kNegative = -std::numeric_limits<float>::infinity();
 
 using ArrayMap = Eigen::Map<Eigen::ArrayXf>;
+
+/// What each row sees of keys that lie sorted by cluster: a stretch of each cluster that it visits.
+class SortedClusters : public Mask {
+ public:
+  SortedClusters(const ClusterMask& mask, const std::vector<int64_t>& begin) : Mask(mask.size()), mask_(mask), begin_(begin) {}
+  void ranges(int64_t row, std::vector<KeyRange>& out) const override {
+    const size_t first = out.size();
+    const KeyRange seen = mask_.visible(row);
+    const std::vector<int32_t> order = mask_.order(row);
+    for (size_t c = 0; c < order.size() && c < static_cast<size_t>(mask_.visit()); ++c) {
+      const std::vector<int32_t>& keys = mask_.members(order[c]);
+      const auto from = std::lower_bound(keys.begin(), keys.end(), static_cast<int32_t>(seen.first)),
+                 to = std::lower_bound(from, keys.end(), static_cast<int32_t>(seen.end));
+      const int64_t at = begin_[static_cast<size_t>(order[c])];
+      if (from != to) out.push_back({at + (from - keys.begin()), at + (to - keys.begin())});
+    }
+    std::sort(out.begin() + static_cast<std::ptrdiff_t>(first), out.end(),
+              [](const KeyRange& a, const KeyRange& b) { return a.first < b.first; });
+  }
+  double selectionOperations(int64_t row) const override { return mask_.selectionOperations(row); }
+
+ private:
+  const ClusterMask& mask_;
+  const std::vector<int64_t>& begin_;
+};
 
 class ClusteredRun : public SoftmaxRun {
  public:
@@ -38,6 +64,15 @@ class ClusteredRun : public SoftmaxRun {
   }
 
   void output(MatrixView out, Job& job) const override {
+    SoftmaxHead sorted = head();
+    sorted.key = keys_, sorted.value = values_;
+    sorted.mask = std::make_shared<SortedClusters>(*mask_, begin_);
+    if (canAttendElsewhere(sorted)) {
+      SoftmaxTally done = attendElsewhere(sorted, out, job);
+      const std::lock_guard lock(mutex_);
+      tally_ = std::move(done);
+      return;
+    }
     const int64_t n = head().query.rows;
     SoftmaxTally total;
     std::mutex mutex;

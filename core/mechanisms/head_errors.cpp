@@ -4,10 +4,12 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <optional>
 
 #include "core/base/parallel.h"
 #include "core/mechanisms/row_order.h"
 #include "core/mechanisms/softmax_attention.h"
+#include "core/mechanisms/softmax_elsewhere.h"
 #include "core/mechanisms/vector_math.h"
 
 namespace headscope::core {
@@ -80,11 +82,42 @@ double meanOf(const std::vector<float>& values) {
   return isTelling ? sum / static_cast<double>(count) : std::numeric_limits<double>::quiet_NaN();
 }
 
+/// Runs whose rows a device summed, measured from the sums: with a = exp(s - L) the true row and b = exp(s - l) on the keys kept, both of
+/// the same scores s, the mass kept is exp(l - L), KL(b || a) = L - l, and the cosine the root of the squares' ratio.
+std::vector<size_t> measureSums(const HeadInput& input, const SoftmaxHead& head, std::span<const HeadRun* const> runs,
+                                std::vector<HeadErrors>& errors, Job& job) {
+  std::vector<size_t> others;
+  std::optional<ChosenRows> truth;
+  for (size_t m = 0; m < runs.size(); ++m) {
+    const std::optional<ChosenRows> own = runs[m]->rowSums(input, job);
+    if (!own) {
+      others.push_back(m);
+      continue;
+    }
+    if (!truth) truth = chooseElsewhere(head, {}, {}, job);
+    for (size_t r = 0; r < own->logSumExp.size(); ++r) {
+      const double less = truth->logSumExp[r] - own->logSumExp[r];
+      const bool isEmpty = own->logSumExp[r] == -std::numeric_limits<double>::infinity();
+      errors[m].massKept[r] = isEmpty ? 0.0f : static_cast<float>(std::exp(-less));
+      errors[m].kl[r] = isEmpty ? kNaN : static_cast<float>(std::max(0.0, less));
+      errors[m].cosine[r] = isEmpty ? kNaN : static_cast<float>(std::exp(0.5 * (own->logSumSquares[r] - truth->logSumSquares[r])));
+    }
+  }
+  return others;
+}
+
 void measureRows(const HeadInput& input, std::span<const HeadRun* const> runs, const ErrorOptions& options, std::vector<HeadErrors>& errors,
                  Job& job) {
   const int64_t n = input.count();
   const Visibility visibility(input);
   const SoftmaxHead head = SoftmaxHead::of(input, std::make_shared<PatternMask>(visibility, nullptr));
+  std::vector<size_t> measured;  // row by row, here
+  if (!options.hasRankCorrelation && canChooseElsewhere(head)) {
+    measured = measureSums(input, head, runs, errors, job);
+    if (measured.empty()) return;
+  } else {
+    for (size_t m = 0; m < runs.size(); ++m) measured.push_back(m);
+  }
   parallelFor(
       (n + kRows - 1) / kRows,
       [&](int64_t block) {
@@ -100,7 +133,7 @@ void measureRows(const HeadInput& input, std::span<const HeadRun* const> runs, c
           const KeyRange seen = visibility.row(first + r);
           ranksOf({truth.row(r) + seen.first, static_cast<size_t>(seen.end - seen.first)}, order, trueRanks[static_cast<size_t>(r)]);
         }
-        for (size_t m = 0; m < runs.size(); ++m) {
+        for (const size_t m : measured) {
           job.checkpoint();
           runs[m]->mapRows(first, count, rows.view(), job);
           for (int64_t r = 0; r < count; ++r) {

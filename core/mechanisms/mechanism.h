@@ -7,9 +7,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "core/backend/masked_attention.h"
+#include "core/backend/tile_request.h"
 #include "core/base/job.h"
 #include "core/model/model_spec.h"
 #include "core/tensor/matrix.h"
@@ -67,6 +70,11 @@ class HeadRun {
   /// Rows [first, first + count) of the effective map, [count, N]: what multiplies V. Signed or unnormalised where the
   /// mechanism is. Zero where it does not attend.
   virtual void mapRows(int64_t first, int64_t count, MatrixView rows, Job& job) const = 0;
+  /// Cells of the map, pooled by a device; none: mapRows is the way to them.
+  virtual std::optional<Matrix> tile(const TileRequest& /*request*/, Job& /*job*/) const { return std::nullopt; }
+  /// Where the map's rows are softmax of the input's own scores over some of the keys that the model lets a query see: the rows' sums by a
+  /// device; none: mapRows is the way to what they tell.
+  virtual std::optional<ChosenRows> rowSums(const HeadInput& /*input*/, Job& /*job*/) const { return std::nullopt; }
   /// Cost of the last output().
   virtual Cost cost() const = 0;
   /// Rows that the last output() left with nothing to attend to; their output is zero.

@@ -31,6 +31,10 @@ class ReplacedMaps : public EffectiveMaps {
     bound(head, job)->run->mapRows(first, rows.rows, rows, job);
   }
 
+  std::optional<Matrix> tile(HeadRef head, const TileRequest& request, Job& job) const override {
+    return bound(head, job)->run->tile(request, job);
+  }
+
  private:
   struct Bound {
     HeadRef head;

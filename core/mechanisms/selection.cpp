@@ -8,6 +8,7 @@
 #include "core/base/parallel.h"
 #include "core/mechanisms/kinds.h"
 #include "core/mechanisms/products.h"
+#include "core/mechanisms/softmax_elsewhere.h"
 #include "core/mechanisms/softmax_run.h"
 #include "core/mechanisms/vector_math.h"
 
@@ -99,6 +100,7 @@ class SelectionRun : public SoftmaxRun {
         rule_(rule) {}
 
   void output(MatrixView out, Job& job) const override {
+    if (const DeviceForm form = deviceForm(); canChooseElsewhere(form.head)) return outputElsewhere(form, out, job);
     const int64_t n = head().query.rows;
     Tally total;
     std::mutex mutex;
@@ -140,11 +142,26 @@ class SelectionRun : public SoftmaxRun {
     return cost;
   }
 
+ protected:
+  DeviceForm deviceForm() const override {
+    SoftmaxHead seen = head();
+    seen.mask = std::make_shared<PatternMask>(visibility_, nullptr);
+    return {std::move(seen), {nullptr, rule_.keys, rule_.keys > 0 ? 0.0 : rule_.mass}};
+  }
+
  private:
   static constexpr const char* kFormula = "S (2 k + 3) + C + 2 v P + N v: S scores, C comparisons to choose, P pairs added up";
   struct Tally {
     double scored = 0, kept = 0, added = 0, comparisons = 0, keyRows = 0;
   };
+
+  /// A device passes over a row once for each bit of a score, and twice more; what it leaves out it multiplies by zero.
+  void outputElsewhere(const DeviceForm& form, MatrixView out, Job& job) const {
+    constexpr double kPasses = 34;
+    const ChosenRows done = chooseElsewhere(form.head, form.rule, out, job);
+    const std::lock_guard lock(mutex_);
+    tally_ = {done.pairs, done.kept, done.pairs, kPasses * done.pairs, done.keyRows};
+  }
 
   void block(int64_t first, int64_t rows, RowSelection& selection, std::vector<float>& buffer, MatrixView out, Tally& tally) const {
     const int64_t low = visibility_.row(first).first, high = visibility_.row(first + rows - 1).end, width = high - low;

@@ -41,16 +41,22 @@ Listed listRows(const Mask& mask, int64_t first, int64_t rows, Job& job) {
   return all;
 }
 
+bool isLinear(const SoftmaxHead& head) { return !head.bias || head.bias->slope(); }
+
+MaskedHead deviceHead(const SoftmaxHead& head) {
+  return {head.query, head.key, head.value, head.scale, head.softcap, head.bias ? *head.bias->slope() : 0.0, 0};
+}
+
 }  // namespace
 
 bool canAttendElsewhere(const SoftmaxHead& head) {
   return head.backend != nullptr && head.backend->supports(Op::MaskedAttention) && head.key.cols <= kWidestMaskedHead &&
-         head.value.cols <= kWidestMaskedHead && (!head.bias || head.bias->slope());
+         head.value.cols <= kWidestMaskedHead && isLinear(head);
 }
 
 SoftmaxTally attendElsewhere(const SoftmaxHead& head, MatrixView out, Job& job) {
   SoftmaxTally tally;
-  MaskedHead part{head.query, head.key, head.value, head.scale, head.softcap, head.bias ? *head.bias->slope() : 0.0, 0};
+  MaskedHead part = deviceHead(head);
   for (int64_t first = 0; first < head.query.rows; first += kRowsAtOnce) {
     const int64_t rows = std::min(kRowsAtOnce, head.query.rows - first);
     const Listed listed = listRows(*head.mask, first, rows, job);
@@ -63,6 +69,52 @@ SoftmaxTally attendElsewhere(const SoftmaxHead& head, MatrixView out, Job& job) 
     }
   }
   return tally;
+}
+
+bool canChooseElsewhere(const SoftmaxHead& head) {
+  return head.backend != nullptr && head.backend->supports(Op::ChosenAttention) && head.backend->supports(Op::ChosenTile) && isLinear(head);
+}
+
+ChosenRows chooseElsewhere(const SoftmaxHead& head, const KeyChoice& rule, MatrixView out, Job& job) {
+  ChosenRows all;
+  MaskedHead part = deviceHead(head);
+  for (int64_t first = 0; first < head.query.rows; first += kRowsAtOnce) {
+    const int64_t rows = std::min(kRowsAtOnce, head.query.rows - first);
+    const Listed listed = listRows(*head.mask, first, rows, job);
+    part.query = head.query.rowsFrom(first, rows), part.firstRow = first;
+    const MatrixView to = out.cols > 0 ? out.rowsFrom(first, rows) : MatrixView{};
+    const ChosenRows done = head.backend->chosenAttention(part, {&listed.seen, rule.keys, rule.mass}, to, job);
+    all.logSumExp.insert(all.logSumExp.end(), done.logSumExp.begin(), done.logSumExp.end());
+    all.logSumSquares.insert(all.logSumSquares.end(), done.logSumSquares.begin(), done.logSumSquares.end());
+    all.kept += done.kept, all.pairs += done.pairs, all.keyRows += done.keyRows;
+  }
+  return all;
+}
+
+Matrix tileElsewhere(const SoftmaxHead& head, const KeyChoice& rule, const TileRequest& request, Job& job) {
+  const int64_t first = request.firstRow << request.level,
+                rows = std::min(head.query.rows, (request.firstRow + request.rows) << request.level) - first;
+  if (rows <= 0) return Matrix::zeros(request.rows, request.cols);
+  const Listed listed = listRows(*head.mask, first, rows, job);
+  MaskedHead part = deviceHead(head);
+  part.query = head.query.rowsFrom(first, rows), part.firstRow = first;
+  return head.backend->chosenTile(part, {&listed.seen, rule.keys, rule.mass}, request, job);
+}
+
+bool isWithin(const Mask& mask, const Visibility& outer, Job& job) {
+  RangeList list;
+  for (int64_t first = 0; first < mask.size(); first += kBlockRows) {
+    job.checkpoint();
+    const int64_t rows = std::min(kBlockRows, mask.size() - first);
+    mask.blockRanges(first, rows, list);
+    for (int64_t r = 0; r < rows; ++r) {
+      const size_t begin = list.begin[static_cast<size_t>(r)], end = list.begin[static_cast<size_t>(r) + 1];
+      if (begin == end) continue;
+      const KeyRange seen = outer.row(first + r);
+      if (list.ranges[begin].first < seen.first || list.ranges[end - 1].end > seen.end) return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace headscope::core

@@ -1,6 +1,14 @@
 #include "core/mechanisms/softmax_run.h"
 
+#include "core/mechanisms/softmax_elsewhere.h"
+
 namespace headscope::core {
+namespace {
+
+/// Pairs below which a tile is sooner done here than brought to a device.
+constexpr int64_t kFewPairs = int64_t{1} << 20;
+
+}  // namespace
 
 SoftmaxRun::SoftmaxRun(SoftmaxHead head, std::vector<std::string> notes, std::string formula, Owned owned)
     : owned_(std::move(owned)), head_(std::move(head)), notes_(std::move(notes)), formula_(std::move(formula)) {
@@ -15,6 +23,21 @@ void SoftmaxRun::output(MatrixView out, Job& job) const {
 }
 
 void SoftmaxRun::mapRows(int64_t first, int64_t count, MatrixView rows, Job& job) const { softmaxRows(head_, first, count, rows, job); }
+
+std::optional<Matrix> SoftmaxRun::tile(const TileRequest& request, Job& job) const {
+  const DeviceForm form = deviceForm();
+  if (!canChooseElsewhere(form.head) || (request.rows << request.level) * form.head.key.rows < kFewPairs) return std::nullopt;
+  return tileElsewhere(form.head, form.rule, request, job);
+}
+
+std::optional<ChosenRows> SoftmaxRun::rowSums(const HeadInput& input, Job& job) const {
+  const DeviceForm form = deviceForm();
+  const SoftmaxHead& own = form.head;
+  const bool isOwn = own.query.data == input.query.data && own.key.data == input.key.data && own.scale == input.scale &&
+                     own.softcap == input.softcap && !own.bias;
+  if (!isOwn || !canChooseElsewhere(own) || !isWithin(*own.mask, Visibility(input), job)) return std::nullopt;
+  return chooseElsewhere(own, form.rule, {}, job);
+}
 
 Cost SoftmaxRun::cost() const {
   const std::lock_guard lock(mutex_);

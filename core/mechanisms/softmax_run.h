@@ -17,10 +17,20 @@ class SoftmaxRun : public HeadRun {
 
   void output(MatrixView out, Job& job) const override;
   void mapRows(int64_t first, int64_t count, MatrixView rows, Job& job) const override;
+  std::optional<Matrix> tile(const TileRequest& request, Job& job) const override;
+  std::optional<ChosenRows> rowSums(const HeadInput& input, Job& job) const override;
   Cost cost() const override;
   std::vector<int64_t> emptyRows() const override;
   std::vector<std::string> notes() const override { return notes_; }
   const SoftmaxHead& head() const { return head_; }
+
+ protected:
+  /// How a device is told of it: the head with the mask that no score decides, and the choice of keys by score.
+  struct DeviceForm {
+    SoftmaxHead head;
+    KeyChoice rule;
+  };
+  virtual DeviceForm deviceForm() const { return {head_, {}}; }
 
  private:
   Owned owned_;

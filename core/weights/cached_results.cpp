@@ -232,12 +232,12 @@ Composition cachedComposition(const Model& model, const CompositionOptions& opti
 
 SharedSubspace cachedSubspace(const SubspaceSource& source, const DiskCache& cache, const Job& job,
                               const std::function<void(double)>& progress) {
-  if (!cache.isOn()) return sharedSubspace(source.weights(), source.side, job, progress);
+  if (!cache.isOn()) return sharedSubspace(source.weights(), source.side, job, progress, source.backend.get());
   const std::string key = subspaceKey(source, "subspace");
   SharedSubspace found;
   const auto kept = cache.read(key);
   if (kept && parseSubspace(*kept, found) && found.layer == source.layer && found.side == source.side) return found;
-  found = sharedSubspace(source.weights(), source.side, job, progress);
+  found = sharedSubspace(source.weights(), source.side, job, progress, source.backend.get());
   if (const std::string packed = packSubspace(found); packed.size() <= kLargest) cache.write(key, packed);
   return found;
 }

@@ -25,6 +25,7 @@ struct SubspaceSource {
   Fold fold = Fold::Off;
   SubspaceSide side = SubspaceSide::Output;
   std::function<const HeadWeights&()> weights;
+  std::shared_ptr<Backend> backend{};  // a device for the shared subspace; null: here
 };
 /// sharedSubspace and subspaceOverlaps through the cache.
 SharedSubspace cachedSubspace(const SubspaceSource& source, const DiskCache& cache, const Job& job,

@@ -135,9 +135,9 @@ IntruderCount denseIntruders(ConstMatrixView before, ConstMatrixView after) {
   return count;
 }
 
-double spectralNorm(ConstMatrixView matrix, const Job& job) {
+double spectralNorm(ConstMatrixView matrix, const Job& job, Backend* backend) {
   if (matrix.rows == 0 || matrix.cols == 0) return 0;
-  const SquareProduct w(matrix, job);
+  const SquareProduct w(matrix, job, backend);
   const DoubleMatrix u = topVectors(w, 1, 1, job), image = w(u, job);
   return std::sqrt(std::max(0.0, innerProduct(u, image)));
 }
@@ -227,11 +227,11 @@ void judgeAlone(const SquareProduct& w, const DoubleMatrix& top, std::vector<Ver
 
 }  // namespace
 
-IntruderCount krylovIntruders(ConstMatrixView before, ConstMatrixView after, const Job& job) {
+IntruderCount krylovIntruders(ConstMatrixView before, ConstMatrixView after, const Job& job, Backend* backend) {
   const int64_t count = std::min({kIntruderVectors, after.rows, after.cols});
   // A few vectors more than are asked about: they make the space from there converge as theirs did.
-  const DoubleMatrix top = topVectors(SquareProduct(after, job), std::min(kBlock, after.rows), count, job);
-  const SquareProduct w(before, job);
+  const DoubleMatrix top = topVectors(SquareProduct(after, job, backend), std::min(kBlock, after.rows), count, job);
+  const SquareProduct w(before, job, backend);
   std::vector<Verdict> rows(static_cast<size_t>(count));
   BlockKrylov space(squareOf(w, job), top, std::min(top.cols, top.rows * kBlockSteps));
   for (bool canGrow = true; canGrow && !areSettled(rows);) {

@@ -14,6 +14,7 @@
 
 namespace headscope::core {
 
+class Backend;
 class Job;
 
 inline constexpr int64_t kIntruderVectors = 10;
@@ -27,9 +28,10 @@ struct IntruderCount {
 /// before, after [out, in]. Costs two full decompositions.
 IntruderCount denseIntruders(ConstMatrixView before, ConstMatrixView after);
 /// Costs some tens of products with each matrix of 16 vectors at once (few where singular values stand apart), and a copy of one.
-IntruderCount krylovIntruders(ConstMatrixView before, ConstMatrixView after, const Job& job);
+/// backend: a device for the products; null: here.
+IntruderCount krylovIntruders(ConstMatrixView before, ConstMatrixView after, const Job& job, Backend* backend = nullptr);
 
 /// Largest singular value, from the same Krylov space: right to about 1e-4 of itself, better where it stands apart.
-double spectralNorm(ConstMatrixView w, const Job& job);
+double spectralNorm(ConstMatrixView w, const Job& job, Backend* backend = nullptr);
 
 }  // namespace headscope::core

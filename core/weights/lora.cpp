@@ -209,10 +209,11 @@ bool isFinite(const Matrix& w) {
 }
 
 /// Nothing where a number is not finite.
-std::optional<IntruderCount> wholeIntruders(const Linear& before, const Linear& after, int64_t denseWidth, const Job& job) {
+std::optional<IntruderCount> wholeIntruders(const Linear& before, const Linear& after, int64_t denseWidth, Backend* backend,
+                                            const Job& job) {
   const Matrix w0 = decodeLinear(before, 0, -1, &job), w1 = decodeLinear(after, 0, -1, &job);
   if (!isFinite(w0) || !isFinite(w1)) return std::nullopt;
-  return std::max(w0.rows(), w0.cols()) <= denseWidth ? denseIntruders(w0, w1) : krylovIntruders(w0, w1, job);
+  return std::max(w0.rows(), w0.cols()) <= denseWidth ? denseIntruders(w0, w1) : krylovIntruders(w0, w1, job, backend);
 }
 
 /// The layer's attention maps that the adapter changes, for the whole-matrix measures.
@@ -307,7 +308,7 @@ LoraLayer layerLora(const Model& base, const Model& adapted, int64_t layer, cons
   for (const WholeMap& whole : changedMaps(maps->before, maps->after)) {
     if (!options.withDetails) continue;
     job.checkpoint();
-    if (const auto found = wholeIntruders(*whole.before, *whole.after, options.denseIntruderWidth, job)) {
+    if (const auto found = wholeIntruders(*whole.before, *whole.after, options.denseIntruderWidth, backend, job)) {
       out.intruders.push_back({whole.name, layer, found->intruders, found->undecided});
     } else {
       out.notes.push_back(whole.name + ": NaN or infinite values, intruder dimensions of the whole matrix left out");

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <mutex>
@@ -78,13 +79,14 @@ Spectrum wholeSpectrum(const Matrix& m, SpectrumRoute route, Backend* backend, c
     if (!isFinite) return householderSpectrum(view);  // NaN all over
     Spectrum s;
     s.route = SpectrumRoute::Householder;
-    s.sigma = largeSingularValues(view, job);
+    s.sigma = backend != nullptr && backend->supports(Op::WholeSpectrum) ? backend->wholeSpectrum(view, route, job)
+                                                                         : largeSingularValues(view, job);
     s.noise = 8 * std::numeric_limits<double>::epsilon() * s.largest();
     return s;
   }
   if (backend != nullptr && backend->supports(Op::WholeSpectrum) && isFinite) {
     Spectrum s;
-    s.sigma = backend->wholeSpectrum(view, job);
+    s.sigma = backend->wholeSpectrum(view, route, job);
     s.noise = factorNoise(s.largest(), s.sigma.empty() ? 0 : s.sigma.back());
     return s;
   }
@@ -154,32 +156,36 @@ std::vector<std::string> spectraNames(const ModelSpec& spec, const std::vector<i
 
 namespace {
 
-/// Gram spectra of every head of every plan on a backend, into out; returns notes on factors that are not finite.
+/// The pieces' spectra on a backend, into out; returns notes on factors that are not finite.
 std::vector<std::string> spectraOn(Backend& backend, const LayerFactors& factors, const std::vector<MatrixPlan>& plans,
-                                   const std::vector<std::unique_ptr<const DoubleMatrix>>& middles, LayerSpectra& out, const Job& job) {
+                                   const std::vector<std::unique_ptr<const DoubleMatrix>>& middles, const std::vector<Piece>& pieces,
+                                   SpectrumRoute route, LayerSpectra& out, const Job& job) {
   SpectraBatch batch;
-  std::map<std::string, int64_t> first;  // of a set's factors in the batch
-  for (const auto& [name, set] : factors.sets()) {
-    first[name] = static_cast<int64_t>(batch.factors.size());
-    for (const ConstMatrixView& rows : set.rows) batch.factors.push_back({rows, set.through.get()});
-  }
-  std::vector<Spectrum*> targets;
-  for (size_t m = 0; m < plans.size(); ++m) {
-    const MatrixPlan& plan = plans[m];
-    for (int64_t h = 0; h < factors.headsOf(plan); ++h) {
-      const int64_t right = plan.right.empty() ? -1 : first.at(plan.right) + factors.indexIn(factors.set(plan.right), h);
-      const int64_t left = plan.right.empty() ? h : factors.indexIn(factors.set(plan.left), h);
-      batch.products.push_back({first.at(plan.left) + left, right, middles[m].get()});
-      targets.push_back(&out.matrices[m].heads[static_cast<size_t>(h)]);
+  batch.route = route;
+  std::vector<std::string> named;  // a note for every factor
+  std::map<std::pair<std::string, int64_t>, int64_t> known;
+  const auto factor = [&](const std::string& name, int64_t head) {
+    const FactorSet& set = factors.set(name);
+    const auto [at, isNew] = known.try_emplace({name, head}, static_cast<int64_t>(batch.factors.size()));
+    if (isNew) {
+      batch.factors.push_back({set.rows[static_cast<size_t>(head)], set.through.get()});
+      named.push_back(LayerFactors::note(set, head));
     }
+    return at->second;
+  };
+  for (const Piece& piece : pieces) {
+    const MatrixPlan& plan = plans[piece.matrix];
+    const bool isAlone = plan.right.empty();
+    const int64_t left = factor(plan.left, isAlone ? piece.head : factors.indexIn(factors.set(plan.left), piece.head));
+    const int64_t right = isAlone ? -1 : factor(plan.right, factors.indexIn(factors.set(plan.right), piece.head));
+    batch.products.push_back({left, right, middles[piece.matrix].get()});
   }
   SpectraResult result = backend.spectra(batch, job);
-  for (size_t i = 0; i < targets.size(); ++i) *targets[i] = std::move(result.spectra[i]);
+  for (size_t i = 0; i < pieces.size(); ++i)
+    out.matrices[pieces[i].matrix].heads[static_cast<size_t>(pieces[i].head)] = std::move(result.spectra[i]);
   std::set<std::string> notes;
-  for (const auto& [name, set] : factors.sets()) {
-    for (int64_t h = 0; h < set.heads(); ++h) {
-      if (!result.isFinite[static_cast<size_t>(first.at(name) + h)]) notes.insert(LayerFactors::note(set, h));
-    }
+  for (size_t i = 0; i < named.size(); ++i) {
+    if (!result.isFinite[i]) notes.insert(named[i]);
   }
   return {notes.begin(), notes.end()};
 }
@@ -190,7 +196,7 @@ LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOpti
       chosen<MatrixPlan>(matrixPlans(model.spec(), options.offsets), options.matrices, [](const MatrixPlan&) { return true; });
   const auto wholes = chosen<WholePlan>(wholePlans(model.spec()), options.matrices, [](const WholePlan& p) { return p.isDefault; });
   const bool isExact = options.route == SpectrumRoute::Householder;
-  Backend* backend = isExact ? nullptr : options.backend.get();
+  Backend* backend = options.backend.get();
   const bool isElsewhere = backend != nullptr && backend->supports(Op::Spectra);
   const LayerFactors factors(model, layer, options.fold, options.split, plans, isExact, job, input, isElsewhere || !wholes.empty(),
                              !isElsewhere);
@@ -231,12 +237,14 @@ LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOpti
 
   std::vector<std::string> notes;
   if (isElsewhere) {
-    notes = spectraOn(*backend, factors, plans, middles, out, job);
+    std::vector<Piece> all;
     for (size_t m = 0; m < plans.size(); ++m) {
-      for (size_t h = 0; h < out.matrices[m].heads.size(); ++h) {
-        if (needsHouseholder(out.matrices[m].heads[h], options.epsilons)) coarse.push_back({m, static_cast<int64_t>(h)});
-      }
+      for (size_t h = 0; h < out.matrices[m].heads.size(); ++h) all.push_back({m, static_cast<int64_t>(h)});
     }
+    notes = spectraOn(*backend, factors, plans, middles, all, options.route, out, job);
+    std::copy_if(all.begin(), all.end(), std::back_inserter(coarse), [&](const Piece& p) {
+      return !isExact && needsHouseholder(out.matrices[p.matrix].heads[static_cast<size_t>(p.head)], options.epsilons);
+    });
   }
 
   std::optional<LayerFactors> exactFactors;
@@ -246,15 +254,19 @@ LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOpti
   });
   if (needsRows) exactFactors.emplace(model, layer, options.fold, options.split, plans, true, job, input);
   const LayerFactors& source = exactFactors ? *exactFactors : factors;
-  parallelFor(
-      static_cast<int64_t>(coarse.size()),
-      [&](int64_t i) {
-        const auto [m, head] = coarse[static_cast<size_t>(i)];
-        out.matrices[m].heads[static_cast<size_t>(head)] = source.exactSpectrum(plans[m], head, middles[m].get());
-      },
-      &job);
+  if (isElsewhere && !coarse.empty()) {
+    spectraOn(*backend, source, plans, middles, coarse, SpectrumRoute::Householder, out, job);
+  } else {
+    parallelFor(
+        static_cast<int64_t>(coarse.size()),
+        [&](int64_t i) {
+          const auto [m, head] = coarse[static_cast<size_t>(i)];
+          out.matrices[m].heads[static_cast<size_t>(head)] = source.exactSpectrum(plans[m], head, middles[m].get());
+        },
+        &job);
+  }
 
-  out.notes = isElsewhere ? notes : factors.notes();
+  out.notes = !isElsewhere ? factors.notes() : isExact ? std::vector<std::string>() : notes;
   for (const MatrixSpectra& m : out.matrices) {
     for (size_t h = 0; isExact && h < m.heads.size(); ++h) {
       if (!m.heads[h].isFinite) out.notes.push_back(m.name + ": NaN or infinite values in head " + std::to_string(h));

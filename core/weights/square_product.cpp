@@ -4,6 +4,8 @@
 #include <cassert>
 #include <cstring>
 
+#include "core/backend/backend.h"
+#include "core/backend/device_fault.h"
 #include "core/base/job.h"
 #include "core/base/parallel.h"
 
@@ -53,8 +55,25 @@ void writePanel(const float* panel, const Lane* inner, int64_t rows, float* out)
 
 }  // namespace
 
-SquareProduct::SquareProduct(ConstMatrixView w, const Job& job)
-    : rows_(w.rows), panels_((w.cols + kPanel - 1) / kPanel), values_(panels_ * w.rows, kPanel) {
+SquareProduct::SquareProduct(ConstMatrixView w, const Job& job, Backend* backend)
+    : w_(w),
+      rows_(w.rows),
+      panels_((w.cols + kPanel - 1) / kPanel),
+      backend_(backend != nullptr && backend->supports(Op::SquareProduct) ? backend : nullptr) {
+  if (backend_ != nullptr) {
+    try {
+      onDevice_ = backend_->upload(w);
+      return;
+    } catch (const DeviceFault&) {
+      backend_ = nullptr;
+    }
+  }
+  copyPanels(job);
+}
+
+void SquareProduct::copyPanels(const Job& job) const {
+  const ConstMatrixView w = w_;
+  values_ = Matrix(panels_ * rows_, kPanel);
   constexpr int64_t kBand = 64;  // rows of a piece: read in order, written in short runs
   parallelFor((rows_ + kBand - 1) / kBand,
               [&](int64_t band) {
@@ -72,6 +91,16 @@ SquareProduct::SquareProduct(ConstMatrixView w, const Job& job)
 
 DoubleMatrix SquareProduct::operator()(const DoubleMatrix& x, const Job& job) const {
   assert(x.cols == rows_);
+  if (backend_ != nullptr) {
+    try {
+      const Tensor from = backend_->upload(x.toFloat()), to = backend_->allocate(x.rows, rows_);
+      backend_->squareProduct(from, onDevice_, to, job);
+      return DoubleMatrix::from(backend_->download(to));
+    } catch (const DeviceFault&) {  // the device's copy was lost with it
+      backend_ = nullptr;
+      copyPanels(job);
+    }
+  }
   DoubleMatrix out(x.rows, rows_);
   const int64_t pieces = std::min(kPieces, panels_);
   Matrix turned(rows_, kLanes), sums(pieces * rows_, kLanes);

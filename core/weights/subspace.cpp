@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/backend/backend.h"
 #include "core/base/job.h"
 #include "core/base/parallel.h"
 #include "core/weights/factored_matrix.h"
@@ -100,22 +101,84 @@ void addHeadEnergies(const HeadStack& stack, const Matrix& vectors, std::vector<
       &job);
 }
 
+bool isElsewhere(const Backend* backend, Op op) { return backend != nullptr && backend->supports(op); }
+
+/// Every head's largest singular value; -1 where it has NaN or infinite weights.
+std::vector<double> largestValues(const HeadStack& stack, Backend* backend, const Job& job) {
+  std::vector<Spectrum> spectra(static_cast<size_t>(stack.heads));
+  const auto head = [&](int64_t h) { return stack.rows.rowsFrom(h * stack.perHead, stack.perHead); };
+  if (isElsewhere(backend, Op::Spectra)) {
+    SpectraBatch batch;
+    for (int64_t h = 0; h < stack.heads; ++h) batch.factors.push_back({head(h), nullptr}), batch.products.push_back({h, -1, nullptr});
+    spectra = backend->spectra(batch, job).spectra;
+  } else {
+    parallelFor(
+        stack.heads, [&](int64_t h) { spectra[static_cast<size_t>(h)] = factorSpectrum(factorCore(head(h))); }, &job);
+  }
+  std::vector<double> largest;
+  for (const Spectrum& s : spectra) largest.push_back(s.isFinite ? s.largest() : -1);
+  return largest;
+}
+
 }  // namespace
 
-SharedSubspace sharedSubspace(const HeadWeights& weights, SubspaceSide side, const Job& job, const std::function<void(double)>& progress) {
+StackDirections stackDirections(ConstMatrixView stack, int64_t perHead, const Job& job, const std::function<void(double)>& progress) {
+  StackDirections out;
+  if (stack.rows == 0 || stack.cols == 0) return out;
+  // S = U s V^T. Energy of a head on direction i: of its rows of S V = U s.
+  const bool isWide = stack.rows <= stack.cols;
+  const int64_t p = std::min(stack.rows, stack.cols);
+  Matrix turned;
+  if (!isWide) {
+    turned = Matrix(stack.cols, stack.rows);
+    for (int64_t r = 0; r < stack.rows; ++r) {
+      for (int64_t c = 0; c < stack.cols; ++c) turned(c, r) = stack(r, c);
+    }
+  }
+  constexpr double kGram = 0.1, kEigen = 0.75;  // shares of the time
+  const auto report = [&](double done) {
+    if (progress) progress(done);
+  };
+  report(0);
+  DoubleMatrix vectors;  // rows are U^T (wide) or V^T
+  DoubleMatrix squared = gramTiled(isWide ? stack : turned.view(), &job);
+  turned = {};
+  report(kGram);
+  const std::vector<double> values =
+      largeSymmetricEigen(std::move(squared), vectors, job, [&](double done) { report(kGram + kEigen * done); });
+  out.sigma.resize(static_cast<size_t>(p));
+  for (int64_t i = 0; i < p; ++i) out.sigma[static_cast<size_t>(i)] = std::sqrt(std::max(0.0, values[static_cast<size_t>(i)]));
+  const int64_t heads = stack.rows / perHead;
+  out.energy.assign(static_cast<size_t>(heads), std::vector<double>(static_cast<size_t>(p), 0.0));
+  if (isWide) {
+    parallelFor(
+        heads,
+        [&](int64_t h) {
+          std::vector<double>& energy = out.energy[static_cast<size_t>(h)];
+          for (int64_t i = 0; i < p; ++i) {
+            for (int64_t r = 0; r < perHead; ++r) {
+              const double at = vectors(i, h * perHead + r) * out.sigma[static_cast<size_t>(i)];
+              energy[static_cast<size_t>(i)] += at * at;
+            }
+          }
+        },
+        &job);
+  } else {
+    const Matrix narrow = vectors.toFloat();
+    vectors = {};
+    addHeadEnergies({stack, heads, perHead}, narrow, out.energy, job);
+  }
+  return out;
+}
+
+SharedSubspace sharedSubspace(const HeadWeights& weights, SubspaceSide side, const Job& job, const std::function<void(double)>& progress,
+                              Backend* backend) {
   const HeadStack stack = headStack(weights, side);
   SharedSubspace out;
   out.layer = weights.layer, out.side = side, out.heads = stack.heads;
   out.stackRows = stack.rows.rows, out.width = stack.rows.cols;
 
-  std::vector<double> largest(static_cast<size_t>(stack.heads), 0.0);
-  parallelFor(
-      stack.heads,
-      [&](int64_t h) {
-        const Spectrum s = factorSpectrum(factorCore(stack.rows.rowsFrom(h * stack.perHead, stack.perHead)));
-        largest[static_cast<size_t>(h)] = s.isFinite ? s.largest() : -1;
-      },
-      &job);
+  const std::vector<double> largest = largestValues(stack, backend, job);
   Matrix normed(stack.rows.rows, stack.rows.cols);
   for (int64_t h = 0; h < stack.heads; ++h) {
     const double s1 = largest[static_cast<size_t>(h)];
@@ -129,49 +192,12 @@ SharedSubspace sharedSubspace(const HeadWeights& weights, SubspaceSide side, con
     }
   }
 
-  // S = U s V^T. Energy of a head on direction i: of its rows of S V = U s, times its own s_1 squared for the stored matrix.
-  const bool isWide = normed.rows() <= normed.cols();
-  const int64_t p = std::min(normed.rows(), normed.cols());
-  Matrix turned;
-  if (!isWide) {
-    turned = Matrix(normed.cols(), normed.rows());
-    for (int64_t r = 0; r < normed.rows(); ++r) {
-      for (int64_t c = 0; c < normed.cols(); ++c) turned(c, r) = normed(r, c);
-    }
-  }
-  constexpr double kGram = 0.1, kEigen = 0.75;  // shares of the time
-  const auto report = [&](double done) {
-    if (progress) progress(done);
-  };
-  report(0);
-  DoubleMatrix vectors;  // rows are U^T (wide) or V^T
-  DoubleMatrix squared = gramTiled(isWide ? normed.view() : turned.view(), &job);
-  turned = {};
-  report(kGram);
-  const std::vector<double> values =
-      largeSymmetricEigen(std::move(squared), vectors, job, [&](double done) { report(kGram + kEigen * done); });
-  out.sigma.resize(static_cast<size_t>(p));
-  for (int64_t i = 0; i < p; ++i) out.sigma[static_cast<size_t>(i)] = std::sqrt(std::max(0.0, values[static_cast<size_t>(i)]));
+  StackDirections found = isElsewhere(backend, Op::StackDirections) ? backend->stackDirections(normed, stack.perHead, job)
+                                                                    : stackDirections(normed, stack.perHead, job, progress);
+  const int64_t p = static_cast<int64_t>(found.sigma.size());
+  out.sigma = std::move(found.sigma), out.headEnergy = std::move(found.energy);
+  out.headEnergy.resize(static_cast<size_t>(stack.heads));
   out.storedEnergy.assign(static_cast<size_t>(p), 0.0);
-  out.headEnergy.assign(static_cast<size_t>(stack.heads), std::vector<double>(static_cast<size_t>(p), 0.0));
-  if (isWide) {
-    parallelFor(
-        stack.heads,
-        [&](int64_t h) {
-          std::vector<double>& energy = out.headEnergy[static_cast<size_t>(h)];
-          for (int64_t i = 0; i < p; ++i) {
-            for (int64_t r = 0; r < stack.perHead; ++r) {
-              const double at = vectors(i, h * stack.perHead + r) * out.sigma[static_cast<size_t>(i)];
-              energy[static_cast<size_t>(i)] += at * at;
-            }
-          }
-        },
-        &job);
-  } else {
-    const Matrix narrow = vectors.toFloat();
-    vectors = {};
-    addHeadEnergies({normed.view(), stack.heads, stack.perHead}, narrow, out.headEnergy, job);
-  }
   for (int64_t h = 0; h < stack.heads; ++h) {  // of a zero head rounding is all there would be
     if (largest[static_cast<size_t>(h)] <= 0)
       std::fill(out.headEnergy[static_cast<size_t>(h)].begin(), out.headEnergy[static_cast<size_t>(h)].end(), 0.0);

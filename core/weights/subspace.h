@@ -16,7 +16,9 @@
 
 namespace headscope::core {
 
+class Backend;
 class Job;
+struct StackDirections;
 
 enum class SubspaceSide { Output, Query, Key, Value };
 const char* nameOf(SubspaceSide side);
@@ -48,7 +50,11 @@ struct SharedSubspace {
 };
 
 /// Throws Error as headWeights; Cancelled within some tens of milliseconds. progress: told the share of the time that is done.
+/// backend: a device that decomposes the stack; then there is no progress to tell.
 SharedSubspace sharedSubspace(const HeadWeights& weights, SubspaceSide side, const Job& job,
-                              const std::function<void(double)>& progress = {});
+                              const std::function<void(double)>& progress = {}, Backend* backend = nullptr);
+
+/// Of a stack of finite numbers, its heads perHead rows each: what takes the time.
+StackDirections stackDirections(ConstMatrixView stack, int64_t perHead, const Job& job, const std::function<void(double)>& progress = {});
 
 }  // namespace headscope::core

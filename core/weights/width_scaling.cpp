@@ -47,7 +47,7 @@ double slopeOf(const std::vector<std::pair<double, double>>& points) {
 double NormPoint::mup() const { return std::sqrt(static_cast<double>(fanOut) / static_cast<double>(fanIn)); }
 double NormPoint::standard() const { return std::sqrt(static_cast<double>(fanOut) * static_cast<double>(fanIn)); }
 
-std::vector<NormPoint> normPoints(const Model& model, Job& job) {
+std::vector<NormPoint> normPoints(const Model& model, Job& job, Backend* backend) {
   std::vector<NormPoint> points;
   const int64_t layers = model.spec().layers;
   for (int64_t l = 0; l < layers; ++l) {
@@ -60,7 +60,7 @@ std::vector<NormPoint> normPoints(const Model& model, Job& job) {
       const Matrix w = decodeLinear(linear, 0, -1, &job);
       NormPoint p{model.name(), role.name, l, model.spec().width, w.cols(), w.rows()};
       p.frobenius = frobeniusNorm(w);
-      p.spectral = std::isfinite(p.frobenius) ? spectralNorm(w, job) : std::numeric_limits<double>::quiet_NaN();
+      p.spectral = std::isfinite(p.frobenius) ? spectralNorm(w, job, backend) : std::numeric_limits<double>::quiet_NaN();
       points.push_back(std::move(p));
     }
     releaseAttention(attention);

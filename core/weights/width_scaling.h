@@ -12,6 +12,7 @@
 
 namespace headscope::core {
 
+class Backend;
 class Job;
 
 struct NormPoint {
@@ -22,8 +23,8 @@ struct NormPoint {
   double standard() const;             // sqrt(fan_in fan_out)
 };
 
-/// Every attention map of every layer; adapters merged. Throws Error as Model::attention; Cancelled.
-std::vector<NormPoint> normPoints(const Model& model, Job& job);
+/// Every attention map of every layer; adapters merged. Throws Error as Model::attention; Cancelled. backend: a device for the products.
+std::vector<NormPoint> normPoints(const Model& model, Job& job, Backend* backend = nullptr);
 
 /// How one matrix' norm grows with the model's width: the slope of log(median norm over layers) against log(width).
 struct WidthExponent {

@@ -4,15 +4,14 @@
 
 #include <algorithm>
 
+#include "core/backend/backend.h"
 #include "core/base/error.h"
 #include "core/base/job.h"
-#include "core/base/parallel.h"
 #include "core/weights/factored_matrix.h"
+#include "core/weights/table_product.h"
 
 namespace headscope::core {
 namespace {
-
-constexpr int64_t kVocabularyRows = 512;
 
 Matrix product(ConstMatrixView a, ConstMatrixView b) {  // [m, k] [k, n]
   Matrix c = Matrix::zeros(a.rows, b.cols);
@@ -29,20 +28,9 @@ Matrix copyOf(ConstMatrixView a) {
 }
 
 /// Scores of every vocabulary row on every direction, [directions, vocabulary].
-Matrix scoresOf(const WeightView& table, const Matrix& directions, const Job& job) {
-  const int64_t vocabulary = table.outputs(), n = directions.rows();
-  Matrix scores(n, vocabulary);
-  parallelFor((vocabulary + kVocabularyRows - 1) / kVocabularyRows,
-              [&](int64_t block) {
-                const int64_t first = block * kVocabularyRows, count = std::min(kVocabularyRows, vocabulary - first);
-                Matrix rows(count, table.inputs());
-                table.decodeRows(first, count, rows.data(), rows.cols());
-                cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<int>(n), static_cast<int>(count),
-                            static_cast<int>(rows.cols()), 1.0F, directions.data(), static_cast<int>(directions.cols()), rows.data(),
-                            static_cast<int>(rows.cols()), 0.0F, scores.data() + first, static_cast<int>(vocabulary));
-              },
-              &job);
-  return scores;
+Matrix scoresOf(const WeightView& table, const Matrix& directions, Backend* backend, const Job& job) {
+  return backend != nullptr && backend->supports(Op::TableProduct) ? backend->tableProduct(directions, table, job)
+                                                                   : tableProduct(directions, table, job);
 }
 
 std::vector<WordScore> strongest(const Matrix& scores, int64_t direction, int64_t top, bool isPositive) {
@@ -77,7 +65,7 @@ HeadFactors residualFactors(const HeadWeights& w, int64_t h, Circuit circuit) {
   return out;
 }
 
-HeadWords headWords(const Model& model, HeadRef ref, Circuit circuit, int64_t directions, int64_t top, const Job& job) {
+HeadWords headWords(const Model& model, HeadRef ref, Circuit circuit, int64_t directions, int64_t top, const Job& job, Backend* backend) {
   const ModelSpec& spec = model.spec();
   if (spec.input != InputKind::Tokens) throw Error("the model reads images: it has no vocabulary", model.name());
   const EmbeddingWeights embedding = model.embedding();
@@ -89,7 +77,7 @@ HeadWords headWords(const Model& model, HeadRef ref, Circuit circuit, int64_t di
   HeadWords out;
   out.circuit = circuit;
   out.isFolded = fold == Fold::On;
-  const Matrix read = scoresOf(embedding.tokens, vectors.left, job);
+  const Matrix read = scoresOf(embedding.tokens, vectors.left, backend, job);
   WeightView table = embedding.tokens;
   HeadWeightsOnTop last;
   if (circuit == Circuit::OV) {
@@ -102,7 +90,7 @@ HeadWords headWords(const Model& model, HeadRef ref, Circuit circuit, int64_t di
       }
     }
   }
-  const Matrix written = scoresOf(table, vectors.right, job);
+  const Matrix written = scoresOf(table, vectors.right, backend, job);
   for (int64_t i = 0; i < static_cast<int64_t>(vectors.sigma.size()); ++i) {
     const size_t s = static_cast<size_t>(i);
     out.directions.push_back({vectors.sigma[s], vectors.groups[s], strongest(read, i, top, true), strongest(read, i, top, false),

@@ -15,6 +15,7 @@
 
 namespace headscope::core {
 
+class Backend;
 class Job;
 
 enum class Circuit { QK, OV };
@@ -44,7 +45,9 @@ struct HeadWords {
   std::vector<DirectionWords> directions;
 };
 
-/// Throws Error when the model has no vocabulary (images) or lacks tensors.
-HeadWords headWords(const Model& model, HeadRef head, Circuit circuit, int64_t directions, int64_t top, const Job& job);
+/// Throws Error when the model has no vocabulary (images) or lacks tensors. backend: a device for the products with the vocabulary,
+/// which the caller told of the model by keepWeights().
+HeadWords headWords(const Model& model, HeadRef head, Circuit circuit, int64_t directions, int64_t top, const Job& job,
+                    Backend* backend = nullptr);
 
 }  // namespace headscope::core

@@ -40,45 +40,102 @@ HEADSCOPE_HD RowPair tournamentPair(int n, int round, int lane) {
 
 inline constexpr int kMostSweeps = 48;
 
+/// The matrix as both forms below work on it.
+struct JacobiRows {
+  double* x;  // [n, length], its rows
+  double* y;  // [n, n], the rotations; or null
+  int n, length;
+  double tolerance;
+};
+
+/// Rows p and q, at `a` and `b`, made orthogonal by one group; true where they were not.
+template <typename Group>
+HEADSCOPE_HD bool turnRows(Group group, const JacobiRows& m, double* a, double* b, int p, int q) {
+  double alpha = 0, beta = 0, gamma = 0;
+  for (int i = group.lane(); i < m.length; i += group.size()) alpha += a[i] * a[i], beta += b[i] * b[i], gamma += a[i] * b[i];
+  alpha = group.sum(alpha), beta = group.sum(beta), gamma = group.sum(gamma);
+  const Rotation r = rotationFor(alpha, beta, gamma, m.tolerance);
+  if (!r.isNeeded) return false;
+  const auto turn = [&](double* u, double* v, int count) {
+    for (int i = group.lane(); i < count; i += group.size()) {
+      const double s = u[i], t = v[i];
+      u[i] = r.cosine * s - r.sine * t;
+      v[i] = r.sine * s + r.cosine * t;
+    }
+  };
+  turn(a, b, m.length);
+  if (m.y != nullptr) turn(m.y + p * m.n, m.y + q * m.n, m.n);
+  return true;
+}
+
+/// One sweep over all pairs of rows; true where a pair was turned.
+template <typename Team>
+HEADSCOPE_HD bool sweepRows(Team& team, const JacobiRows& m) {
+  const int even = m.n + (m.n & 1);  // with an odd number one row rests each round
+  bool isAny = false;
+  for (int round = 0; round < even - 1; ++round) {
+    const bool isTurned = team.forEachGroup(even / 2, [&](auto group, int lane) {
+      const RowPair pair = tournamentPair(even, round, lane);
+      return pair.q < m.n && turnRows(group, m, m.x + pair.p * m.length, m.x + pair.q * m.length, pair.p, pair.q);
+    });
+    isAny = isAny || isTurned;
+  }
+  return isAny;
+}
+
+/// The same where only some rows fit in the team's own memory, `buffer` of `held` rows (two at least): blocks of half as many meet two by
+/// two, every pair of their rows among themselves, before they go back.
+template <typename Team>
+HEADSCOPE_HD bool sweepBlocks(Team& team, const JacobiRows& m, double* buffer, int held) {
+  const int size = held / 2, blocks = (m.n + size - 1) / size;
+  bool isAny = false;
+  for (int i = 0; i < blocks; ++i) {
+    for (int j = i + 1; j < blocks; ++j) {
+      const int first = i * size, second = j * size, others = m.n - second < size ? m.n - second : size, rows = size + others;
+      const auto rowOf = [&](int r) { return r < size ? first + r : second + r - size; };
+      team.forEach(rows * m.length, [&](int e) { buffer[e] = m.x[rowOf(e / m.length) * m.length + e % m.length]; });
+      bool isTurned = false;
+      const auto meet = [&](auto group, int p, int q) {
+        return turnRows(group, m, buffer + p * m.length, buffer + q * m.length, rowOf(p), rowOf(q));
+      };
+      // Within a block once a sweep: where it first meets its neighbour
+      const bool isWhole = j == i + 1 && (i % 2 == 0 || j == blocks - 1);
+      const int even = rows + (rows & 1), rounds = isWhole ? even - 1 : size;
+      for (int round = 0; round < rounds; ++round) {
+        const bool isThis = team.forEachGroup(isWhole ? even / 2 : size, [&](auto group, int lane) {
+          if (isWhole) {
+            const RowPair pair = tournamentPair(even, round, lane);
+            return pair.q < rows && meet(group, pair.p, pair.q);
+          }
+          const int other = (lane + round) % size;
+          return other < others && meet(group, lane, size + other);
+        });
+        isTurned = isTurned || isThis;
+      }
+      if (isTurned) team.forEach(rows * m.length, [&](int e) { m.x[rowOf(e / m.length) * m.length + e % m.length] = buffer[e]; });
+      isAny = isAny || isTurned;
+    }
+  }
+  return isAny;
+}
+
 /// x [n, length] row-major, n <= length: on return its rows are orthogonal and sigma [n] their norms, in no order. y [n, n] or
 /// null: the rotations, so that y (x as it was) = x as it is. False when it has not converged. All threads of the team call it.
-/// Numbers that are not finite give sigma that is not, at once.
+/// Numbers that are not finite give sigma that is not, at once. buffer: memory of the team's own for `held` rows of x, where x itself is
+/// further away; null: none.
 template <typename Team>
-HEADSCOPE_HD bool orthogonaliseRows(Team& team, double* x, int n, int length, double* y, double* sigma) {
+HEADSCOPE_HD bool orthogonaliseRows(Team& team, double* x, int n, int length, double* y, double* sigma, double* buffer = nullptr,
+                                    int held = 0) {
   // Powers of two keep squares inside the range of double.
   const double top = team.max(n * length, [&](int i) { return x[i] < 0 ? -x[i] : x[i]; });
   const int shift = top > 0 && top <= 1.7e308 ? ilogb(top) : 0;
   team.forEach(n * length, [&](int i) { x[i] = ldexp(x[i], -shift); });
   if (y != nullptr) team.forEach(n * n, [&](int i) { y[i] = i / n == i % n ? 1.0 : 0.0; });
-  const int even = n + (n & 1);  // with an odd number one row rests each round
-  const double tolerance = 2.2e-16 * (8 + sqrt(static_cast<double>(length)));
+  const JacobiRows rows{x, y, n, length, 2.2e-16 * (8 + sqrt(static_cast<double>(length)))};
+  const bool isInBlocks = buffer != nullptr && held >= 2 && held < n + (n & 1);
   bool isDone = false;
-  for (int sweep = 0; sweep < kMostSweeps && !isDone; ++sweep) {
-    isDone = true;
-    for (int round = 0; round < even - 1; ++round) {
-      const bool isTurned = team.forEachGroup(even / 2, [&](auto group, int lane) {
-        const RowPair pair = tournamentPair(even, round, lane);
-        if (pair.q >= n) return false;
-        double *p = x + pair.p * length, *q = x + pair.q * length;
-        double alpha = 0, beta = 0, gamma = 0;
-        for (int i = group.lane(); i < length; i += group.size()) alpha += p[i] * p[i], beta += q[i] * q[i], gamma += p[i] * q[i];
-        alpha = group.sum(alpha), beta = group.sum(beta), gamma = group.sum(gamma);
-        const Rotation r = rotationFor(alpha, beta, gamma, tolerance);
-        if (!r.isNeeded) return false;
-        const auto turn = [&](double* a, double* b, int count) {
-          for (int i = group.lane(); i < count; i += group.size()) {
-            const double u = a[i], v = b[i];
-            a[i] = r.cosine * u - r.sine * v;
-            b[i] = r.sine * u + r.cosine * v;
-          }
-        };
-        turn(p, q, length);
-        if (y != nullptr) turn(y + pair.p * n, y + pair.q * n, n);
-        return true;
-      });
-      if (isTurned) isDone = false;
-    }
-  }
+  for (int sweep = 0; sweep < kMostSweeps && !isDone; ++sweep)
+    isDone = !(isInBlocks ? sweepBlocks(team, rows, buffer, held) : sweepRows(team, rows));
   team.forEachGroup(n, [&](auto group, int row) {
     double squares = 0;
     for (int i = group.lane(); i < length; i += group.size()) squares += x[row * length + i] * x[row * length + i];

@@ -8,6 +8,7 @@
 #include <tuple>
 #include <vector>
 
+#include "gpu/arithmetic/householder.h"
 #include "gpu/arithmetic/jacobi.h"
 #include "gpu/arithmetic/second_triangle.h"
 #include "gpu/arithmetic/team.h"
@@ -114,6 +115,37 @@ TEST(GpuJacobi, zeroDependentHugeAndTinyRows) {
     for (double& v : scaled.values) v *= size;
     Svd s = decompose(scaled, false), p = decompose(plain, false);
     for (size_t i = 0; i < s.sigma.size(); ++i) EXPECT_NEAR(s.sigma[i] / size, p.sigma[i], 1e-12) << size;
+  }
+}
+
+TEST(GpuJacobi, inBlocksOfRowsWhatDoesNotFitAsAWhole) {
+  for (const auto& [n, length, held] : {std::tuple<int64_t, int64_t, int>{4, 4, 2},
+                                        {5, 9, 2},
+                                        {7, 7, 3},
+                                        {33, 40, 8},
+                                        {33, 40, 32},
+                                        {40, 40, 39},
+                                        {40, 40, 40},
+                                        {64, 64, 21}}) {
+    const DoubleMatrix a = widened(randomMatrix(n, length, static_cast<uint64_t>(n + held)));
+    const std::vector<double> expected = naiveSingularValues(a);
+    for (const bool isBackwards : {false, true}) {
+      Svd s{false, a, DoubleMatrix(n, n), std::vector<double>(static_cast<size_t>(n))};
+      std::vector<double> buffer(static_cast<size_t>(held * length), kInfinity);
+      SerialTeam team(isBackwards);
+      ASSERT_TRUE(orthogonaliseRows(team, s.x.data(), static_cast<int>(n), static_cast<int>(length), s.y.data(), s.sigma.data(),
+                                    buffer.data(), held));
+      const DoubleMatrix ya = naiveProduct(s.y, [&] {
+        DoubleMatrix t(length, n);
+        for (int64_t i = 0; i < n; ++i) {
+          for (int64_t c = 0; c < length; ++c) t(c, i) = a(i, c);
+        }
+        return t;
+      }());
+      for (size_t i = 0; i < ya.values.size(); ++i) EXPECT_NEAR(ya.values[i], s.x.values[i], 1e-12 * expected[0]) << n << " " << held;
+      std::sort(s.sigma.rbegin(), s.sigma.rend());
+      for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(s.sigma[i], expected[i], 1e-13 * expected[0]) << n << " " << held;
+    }
   }
 }
 
@@ -227,4 +259,54 @@ TEST(GpuSecondTriangle, leavesWhatItCanNotMend) {
   SerialTeam team;
   EXPECT_FALSE(secondTriangle(team, q.data(), 8, 30, r.data(), g.data(), second.data()));
   EXPECT_EQ(r.values, before.values);
+}
+
+TEST(GpuHouseholder, triangleOfManyShapesAndEightDecades) {
+  const auto expectTriangle = [](const DoubleMatrix& f, const std::vector<double>& sigma, double tolerance) {
+    const int k = static_cast<int>(f.rows), m = static_cast<int>(f.cols);
+    for (const bool isBackwards : {false, true}) {
+      DoubleMatrix work = f, r(k, k);
+      std::fill(r.values.begin(), r.values.end(), 7.0);
+      SerialTeam team(isBackwards);
+      const TriangleInfo info = householderTriangle(team, work.data(), k, m, r.data());
+      EXPECT_EQ(info.state, 0);
+      EXPECT_EQ(info.condition, 1);
+      const DoubleMatrix g = naiveProduct(f, f);
+      double squares = 0, top = 1e-300;
+      for (int i = 0; i < k; ++i) squares += g(i, i), top = std::max(top, g(i, i));
+      EXPECT_NEAR(info.norm, std::sqrt(squares), 1e-13 * std::sqrt(squares));
+      for (int i = 0; i < k; ++i) {
+        for (int j = 0; j < k; ++j) {
+          double sum = 0;
+          for (int c = 0; c < k; ++c) sum += r(c, i) * r(c, j);
+          EXPECT_NEAR(sum, g(i, j), 1e-13 * top) << k << " " << m;
+          if (j < i || i >= m) {
+            EXPECT_EQ(r(i, j), 0);
+          }
+        }
+      }
+      std::vector<double> found = naiveSingularValues(r);
+      found.resize(sigma.size());
+      for (size_t i = 0; i < sigma.size(); ++i) EXPECT_NEAR(found[i], sigma[i], tolerance * std::max(1e-300, sigma[0])) << k << " " << m;
+    }
+  };
+  for (const auto& [k, m] : {std::pair<int64_t, int64_t>{1, 1}, {1, 7}, {2, 2}, {3, 9}, {9, 3}, {33, 64}, {64, 33}, {40, 40}}) {
+    const DoubleMatrix f = widened(randomMatrix(k, m, static_cast<uint64_t>(k * 100 + m)));
+    expectTriangle(f, naiveSingularValues(f), 1e-13);
+  }
+  expectTriangle(DoubleMatrix(5, 9), {0, 0, 0, 0, 0}, 1);
+  DoubleMatrix twice = widened(randomMatrix(12, 30, 8));
+  for (int64_t i = 6; i < 12; ++i) std::copy_n(twice.row(i - 6), 30, twice.row(i));
+  expectTriangle(twice, naiveSingularValues(twice), 1e-13);
+  std::vector<double> planted;
+  for (int i = 0; i < 24; ++i) planted.push_back(std::pow(10.0, -8.0 * i / 23));
+  expectTriangle(conditioned(24, 70, 8), planted, 1e-14);
+}
+
+TEST(GpuHouseholder, namesWhatIsNotFinite) {
+  DoubleMatrix f = widened(randomMatrix(4, 9, 1)), r(4, 4);
+  f(2, 8) = kInfinity;
+  SerialTeam team;
+  EXPECT_EQ(householderTriangle(team, f.data(), 4, 9, r.data()).state, 1);
+  for (const double v : r.values) EXPECT_EQ(v, 0);
 }

@@ -50,10 +50,14 @@ int check(core::Backend& backend, core::Precision precision) {
   }
   // Operations that share a check with another are listed under that one
   int skipped = 0;
-  for (const core::Op op :
-       {core::Op::Embed, core::Op::Linear, core::Op::Norm, core::Op::Rope, core::Op::Activate, core::Op::Add, core::Op::Attention,
-        core::Op::MapTile, core::Op::PatternSums, core::Op::KeysNeeded, core::Op::LogitSummary, core::Op::Spectra, core::Op::InnerProducts,
-        core::Op::SmallSvds, core::Op::WholeSpectrum, core::Op::PairSums, core::Op::MaskedAttention}) {
+  for (const core::Op op : {core::Op::Embed,         core::Op::Linear,          core::Op::Norm,
+                            core::Op::Rope,          core::Op::Activate,        core::Op::Add,
+                            core::Op::Attention,     core::Op::MapTile,         core::Op::PatternSums,
+                            core::Op::KeysNeeded,    core::Op::LogitSummary,    core::Op::Spectra,
+                            core::Op::InnerProducts, core::Op::SmallSvds,       core::Op::WholeSpectrum,
+                            core::Op::PairSums,      core::Op::MaskedAttention, core::Op::StackDirections,
+                            core::Op::SquareProduct, core::Op::TableProduct,    core::Op::ChosenAttention,
+                            core::Op::ChosenTile}) {
     if (seen.count(op) != 0) continue;
     ++skipped;
     std::printf("BAD  %s was not checked\n", std::string(core::nameOf(op)).c_str());

@@ -131,6 +131,7 @@ inline const std::vector<MaskCase>& maskCases() {
       {"linear bias", 140, 140, 40, 40, [](int64_t i, int64_t j) { return j <= i; }, 0, 0.05},
       {"sinks and window", 300, 300, 192, 128, [](int64_t i, int64_t j) { return j <= i && (j < 4 || i - j < 30); }},
       {"blocks", 330, 330, 256, 256, [](int64_t i, int64_t j) { return i / 48 == j / 48 || (i / 48 + j / 48) % 5 == 0; }},
+      {"few", 40, 40, 12, 9, [](int64_t i, int64_t j) { return j <= i && (i - j < 20 || j % 3 == 0) && i != 5; }, 4.0, 0.05, 2},
       {"few queries of many keys", 5, 700, 20, 10, [](int64_t i, int64_t j) { return (j * 7 + i) % 11 < 4; }, 0, 0, 4},
   };
   return cases;

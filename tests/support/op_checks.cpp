@@ -127,6 +127,33 @@ OpCheck checkLinearCase(Backend& backend, const LinearCase& c) {
   return check;
 }
 
+/// The stored tensor as a table, a few rows in host memory.
+OpCheck checkTableProduct(Backend& backend, const LinearCase& c) {
+  OpCheck check{Op::TableProduct, "table product" + sizes({c.rows, c.inputs, c.outputs}) + " " + std::string(nameOf(c.dtype)), 0, 3e-6};
+  const Stored stored = store(c, 14);
+  const Matrix wide = randomMatrix(c.rows, c.inputs + 3, 15);
+  const ConstMatrixView x = wide.view().colsFrom(2, c.inputs);
+  compare(check, backend.tableProduct(x, stored.view, Job()), naiveLinear(x, stored.view.decode(), {}, nullptr));
+  return check;
+}
+
+OpCheck checkSquareProduct(Backend& backend, int64_t count, int64_t rows, int64_t cols) {
+  OpCheck check{Op::SquareProduct, "square product" + sizes({count, rows, cols}), 0, 3e-6};
+  const Matrix x = randomMatrix(count, rows, 81), w = randomMatrix(rows, cols, 82, 1.0 / std::sqrt(static_cast<double>(rows + cols)));
+  const Tensor out = inset(backend, randomMatrix(count, rows, 83));
+  backend.squareProduct(inset(backend, x), inset(backend, w), out, Job());
+  Doubles expected(static_cast<size_t>(count * rows), 0.0);
+  for (int64_t n = 0; n < count; ++n) {
+    for (int64_t c = 0; c < cols; ++c) {
+      double inner = 0;
+      for (int64_t r = 0; r < rows; ++r) inner += static_cast<double>(x(n, r)) * w(r, c);
+      for (int64_t r = 0; r < rows; ++r) expected[static_cast<size_t>(n * rows + r)] += inner * w(r, c);
+    }
+  }
+  compare(check, backend.download(out), expected);
+  return check;
+}
+
 OpCheck checkEmbed(Backend& backend) {
   OpCheck check{Op::Embed, "embed", 0, 1e-6};
   const Stored stored = store({1, 33, 50, DType::BF16}, 21);
@@ -454,7 +481,12 @@ std::vector<OpCheck> checkLinear(Backend& backend) {
   for (const LinearCase& c : linearCases()) {
     if (isLeftOut(c.rows * c.inputs * c.outputs, 200'000)) continue;
     append(all, backend, Op::Linear, [&] { return checkLinearCase(backend, c); });
+    if (c.rank > 0 || c.hasRowScale || c.isAdded || c.hasBias) continue;
+    append(all, backend, Op::TableProduct, [&] { return checkTableProduct(backend, c); });
   }
+  for (const auto& [count, rows, cols] : {std::tuple<int64_t, int64_t, int64_t>{1, 1, 1}, {16, 130, 61}, {3, 40, 300}})
+    append(all, backend, Op::SquareProduct,
+           [&, count = count, rows = rows, cols = cols] { return checkSquareProduct(backend, count, rows, cols); });
   append(all, backend, Op::Embed, [&] { return checkEmbed(backend); });
   append(all, backend, Op::LogitSummary, [&] { return checkLogits(backend, 3, 700, 0); });
   if (!onlySmallCases()) append(all, backend, Op::LogitSummary, [&] { return checkLogits(backend, 530, 300, 8.0); });

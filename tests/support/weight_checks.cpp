@@ -67,13 +67,16 @@ DoubleMatrix transposedOf(const DoubleMatrix& a) {
   return t;
 }
 
-OpCheck checkSpectra(Backend& backend, const SpectraCase& c) {
+OpCheck checkSpectra(Backend& backend, const SpectraCase& c, SpectrumRoute route) {
+  const bool isExact = route == SpectrumRoute::Householder;
   OpCheck check{Op::Spectra,
-                "spectra" + sizes({c.leftRank, c.leftWidth, c.rightRank, c.rightWidth}) + (c.decades > 0 ? " planted" : "") +
-                    (c.hasThrough ? " through" : "") + (c.hasMiddle ? " middle" : "") + (c.dependentRows ? " dependent" : ""),
-                0, 1e-6};
+                (isExact ? "exact spectra" : "spectra") + sizes({c.leftRank, c.leftWidth, c.rightRank, c.rightWidth}) +
+                    (c.decades > 0 ? " planted" : "") + (c.hasThrough ? " through" : "") + (c.hasMiddle ? " middle" : "") +
+                    (c.dependentRows ? " dependent" : ""),
+                0, isExact ? 1e-13 : 1e-6};
   const Factors f(c);
   SpectraBatch batch;
+  batch.route = route;
   const Matrix zero = Matrix::zeros(c.leftRank, c.leftWidth);
   Matrix broken = f.left.clone();
   broken(c.leftRank - 1, c.leftWidth / 2) = std::nanf("");
@@ -102,7 +105,8 @@ OpCheck checkSpectra(Backend& backend, const SpectraCase& c) {
   const bool isNamed = !got.spectra[4].isFinite && got.isFinite[0] && got.isFinite[2] && !got.isFinite[3];
   if (!isNamed || static_cast<int64_t>(got.spectra[4].sigma.size()) != std::min(c.leftRank, c.leftWidth)) check.difference = INFINITY;
   for (const Spectrum* s : {&got.spectra[0], &got.spectra[1], &got.spectra[3]}) {
-    if (!(s->noise >= 0) || !s->isFinite || s->noise > 1e-6 * std::max(1e-300, s->largest()) + 1e-6) check.difference = INFINITY;
+    if (s->route != route || !(s->noise >= 0) || !s->isFinite || s->noise > 1e-6 * std::max(1e-300, s->largest()) + 1e-6)
+      check.difference = INFINITY;
   }
   return check;
 }
@@ -179,14 +183,70 @@ OpCheck checkSmallSvds(Backend& backend, bool withVectors) {
   return check;
 }
 
-OpCheck checkWholeSpectrum(Backend& backend, int64_t rows, int64_t cols) {
-  OpCheck check{Op::WholeSpectrum, "whole spectrum" + sizes({rows, cols}), 0, 1e-6};
-  const Matrix m = randomMatrix(rows, cols, 41);
-  compareValues(check, backend.wholeSpectrum(m, Job()), [&] {
+OpCheck checkWholeSpectrum(Backend& backend, int64_t rows, int64_t cols, SpectrumRoute route) {
+  const bool isExact = route == SpectrumRoute::Householder;
+  OpCheck check{Op::WholeSpectrum, (isExact ? "exact whole spectrum" : "whole spectrum") + sizes({rows, cols}), 0, isExact ? 1e-13 : 1e-6};
+  const Matrix wide = randomMatrix(rows, cols + 3, 41);
+  const ConstMatrixView m = wide.view().colsFrom(2, cols);
+  compareValues(check, backend.wholeSpectrum(m, route, Job()), [&] {
     std::vector<double> values = naiveSingularValues(widened(m));
     values.resize(static_cast<size_t>(std::min(rows, cols)));
     return values;
   }());
+  return check;
+}
+
+/// Values against the reference; energies against the projections on eigenvectors by their sums: a head's over all directions, all
+/// heads' on one, and of every head on what the first directions hold together (single ones are any basis where values are close).
+OpCheck checkStackDirections(Backend& backend, int64_t heads, int64_t perHead, int64_t width) {
+  OpCheck check{Op::StackDirections, "stack directions" + sizes({heads, perHead, width}), 0, 2e-6};
+  const int64_t rows = heads * perHead, p = std::min(rows, width);
+  const Matrix wide = randomMatrix(rows, width + 5, 71);
+  Matrix stack(rows, width);
+  for (int64_t h = 0; h < heads; ++h) {  // heads of different weight
+    for (int64_t r = h * perHead; r < (h + 1) * perHead; ++r) {
+      for (int64_t c = 0; c < width; ++c) stack(r, c) = wide(r, c) * static_cast<float>(h % 3);
+    }
+  }
+  Matrix apart(rows, width + 2);
+  for (int64_t r = 0; r < rows; ++r) std::copy_n(stack.row(r), width, apart.row(r) + 1);
+  const StackDirections got = backend.stackDirections(apart.view().colsFrom(1, width), perHead, Job());
+  if (rows == 0) {
+    if (!got.sigma.empty()) check.difference = INFINITY;
+    return check;
+  }
+  if (static_cast<int64_t>(got.sigma.size()) != p || static_cast<int64_t>(got.energy.size()) != heads) check.difference = INFINITY;
+  if (check.difference > 0) return check;
+  std::vector<double> expected = naiveSingularValues(widened(stack));
+  expected.resize(static_cast<size_t>(p));
+  const double top = expected[0] > 0 ? expected[0] : 1.0;
+  compareValues(check, got.sigma, expected);
+  for (int64_t i = 0; i < p; ++i) {
+    double all = 0;
+    for (const auto& head : got.energy) all += head[static_cast<size_t>(i)];
+    check.difference =
+        std::max(check.difference, std::abs(all - expected[static_cast<size_t>(i)] * expected[static_cast<size_t>(i)]) / top / top);
+  }
+  for (int64_t h = 0; h < heads; ++h) {
+    double all = 0, own = 0;
+    for (const double e : got.energy[static_cast<size_t>(h)]) all += e;
+    for (int64_t r = h * perHead; r < (h + 1) * perHead; ++r) {
+      for (int64_t c = 0; c < width; ++c) own += static_cast<double>(stack(r, c)) * stack(r, c);
+    }
+    check.difference = std::max(check.difference, std::abs(all - own) / top / top);
+  }
+  // tr(S_h (S^T S) S_h^T) = sum_i sigma_i^2 energy_h(i): a head's energies weighted, which no choice of basis changes
+  const DoubleMatrix s = widened(stack);
+  for (int64_t h = 0; h < heads; ++h) {
+    DoubleMatrix own(perHead, width);
+    std::copy_n(s.row(h * perHead), own.values.size(), own.data());
+    double expectedSum = 0, sum = 0;
+    for (const double v : naiveProduct(own, s).values) expectedSum += v * v;
+    for (int64_t i = 0; i < p; ++i)
+      sum += got.sigma[static_cast<size_t>(i)] * got.sigma[static_cast<size_t>(i)] *
+             got.energy[static_cast<size_t>(h)][static_cast<size_t>(i)];
+    check.difference = std::max(check.difference, std::abs(sum - expectedSum) / std::pow(top, 4));
+  }
   return check;
 }
 
@@ -235,7 +295,8 @@ std::vector<OpCheck> checkWeights(Backend& backend) {
   std::vector<OpCheck> all;
   if (backend.supports(Op::Spectra)) {
     for (const SpectraCase& c : spectraCases()) {
-      if (!isLeftOut(std::max(c.leftRank, c.rightRank), 33)) all.push_back(checkSpectra(backend, c));
+      if (isLeftOut(std::max(c.leftRank, c.rightRank), 33)) continue;
+      for (const SpectrumRoute route : {SpectrumRoute::Gram, SpectrumRoute::Householder}) all.push_back(checkSpectra(backend, c, route));
     }
   }
   if (backend.supports(Op::InnerProducts)) all.push_back(checkInnerProducts(backend));
@@ -244,8 +305,14 @@ std::vector<OpCheck> checkWeights(Backend& backend) {
     all.push_back(checkSmallSvds(backend, true));
   }
   if (backend.supports(Op::WholeSpectrum)) {
-    for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{1, 1}, {5, 9}, {130, 200}})
-      all.push_back(checkWholeSpectrum(backend, rows, cols));
+    for (const auto& [rows, cols] : {std::pair<int64_t, int64_t>{1, 1}, {5, 9}, {40, 40}, {130, 200}}) {
+      for (const SpectrumRoute route : {SpectrumRoute::Gram, SpectrumRoute::Householder})
+        all.push_back(checkWholeSpectrum(backend, rows, cols, route));
+    }
+  }
+  if (backend.supports(Op::StackDirections)) {
+    const int64_t shapes[][3] = {{1, 1, 1}, {3, 5, 40}, {4, 15, 33}, {7, 9, 63}, {3, 1, 2}, {0, 4, 8}, {12, 20, 64}};
+    for (const auto& s : shapes) all.push_back(checkStackDirections(backend, s[0], s[1], s[2]));
   }
   if (backend.supports(Op::PairSums)) {
     all.push_back(checkPairSums(backend, 40, 40, 96));

@@ -10,6 +10,7 @@
 #include "core/backend/cpu/kernels.h"
 #include "core/base/error.h"
 #include "core/base/parallel.h"
+#include "core/weights/square_product.h"
 
 namespace headscope::core {
 namespace {
@@ -114,6 +115,10 @@ KeysNeeded CpuBackend::keysNeeded(const AttentionInput& input, const AttentionSt
 LogitSummary CpuBackend::logitSummary(const Tensor& x, const Linear& unembedding, double softcap, std::span<const int32_t> targets,
                                       Job& job) {
   return cpu::logitSummary(viewOf(x), unembedding, softcap, targets, job);
+}
+
+void CpuBackend::squareProduct(const Tensor& x, const Tensor& w, const Tensor& out, const Job& job) {
+  copyView(SquareProduct(viewOf(w), job)(DoubleMatrix::from(viewOf(x)), job).toFloat(), viewOf(out));
 }
 
 }  // namespace headscope::core

@@ -5,11 +5,46 @@
 #include "core/backend/cpu/cpu_backend.h"
 #include "core/base/parallel.h"
 #include "core/weights/factored_matrix.h"
+#include "core/weights/large_svd.h"
 #include "core/weights/pair_sums.h"
+#include "core/weights/subspace.h"
+#include "core/weights/table_product.h"
 
 namespace headscope::core {
+namespace {
+
+SpectraResult exactSpectra(const SpectraBatch& batch, const Job& job) {
+  std::vector<DoubleMatrix> factors(batch.factors.size());
+  std::vector<char> isFinite(batch.factors.size());
+  parallelFor(
+      static_cast<int64_t>(factors.size()),
+      [&](int64_t i) {
+        const auto at = static_cast<size_t>(i);
+        const FactorRows& f = batch.factors[at];
+        const DoubleMatrix rows = DoubleMatrix::from(f.rows);
+        factors[at] = f.through != nullptr ? multiplyTransposed(rows, *f.through) : rows;
+        isFinite[at] = std::all_of(factors[at].values.begin(), factors[at].values.end(), [](double v) { return std::isfinite(v); });
+      },
+      &job);
+  SpectraResult out;
+  out.isFinite.assign(isFinite.begin(), isFinite.end());
+  out.spectra.resize(batch.products.size());
+  parallelFor(
+      static_cast<int64_t>(batch.products.size()),
+      [&](int64_t i) {
+        const SpectraBatch::Product& p = batch.products[static_cast<size_t>(i)];
+        const DoubleMatrix& left = factors[static_cast<size_t>(p.left)];
+        out.spectra[static_cast<size_t>(i)] =
+            p.right < 0 ? householderSpectrum(left) : householderSpectrum(left, factors[static_cast<size_t>(p.right)], p.middle);
+      },
+      &job);
+  return out;
+}
+
+}  // namespace
 
 SpectraResult CpuBackend::spectra(const SpectraBatch& batch, const Job& job) {
+  if (batch.route == SpectrumRoute::Householder) return exactSpectra(batch, job);
   std::vector<FactorCore> cores(batch.factors.size());
   parallelFor(
       static_cast<int64_t>(cores.size()),
@@ -64,12 +99,19 @@ std::vector<SmallSvd> CpuBackend::smallSvds(std::span<const DoubleMatrix> cores,
   return out;
 }
 
-std::vector<double> CpuBackend::wholeSpectrum(ConstMatrixView rows, const Job& job) {
+std::vector<double> CpuBackend::wholeSpectrum(ConstMatrixView rows, SpectrumRoute route, const Job& job) {
+  if (route == SpectrumRoute::Householder) return largeSingularValues(rows, job);
   std::vector<double> values = symmetricEigenvalues(gramTiled(rows, &job));
   values.resize(static_cast<size_t>(std::min(rows.rows, rows.cols)));
   for (double& v : values) v = v > 0 ? std::sqrt(v) : 0.0;
   return values;
 }
+
+StackDirections CpuBackend::stackDirections(ConstMatrixView stack, int64_t perHead, const Job& job) {
+  return core::stackDirections(stack, perHead, job);
+}
+
+Matrix CpuBackend::tableProduct(ConstMatrixView x, const WeightView& table, const Job& job) { return core::tableProduct(x, table, job); }
 
 void CpuBackend::addPairSums(const PairStrip& a, const PairStrip& b, const PairPlan& plan, std::span<double> sums, const Job& job) {
   core::addPairSums(a, b, plan, sums, job);

@@ -87,6 +87,32 @@ class FakeDevice : public core::CpuBackend {
     if (wrong.count(core::Op::MapTile)) tile(0, 0) = NAN;
     return tile;
   }
+  std::vector<double> wholeSpectrum(core::ConstMatrixView rows, core::SpectrumRoute route, const core::Job& job) override {
+    step();
+    return CpuBackend::wholeSpectrum(rows, route, job);
+  }
+  core::StackDirections stackDirections(core::ConstMatrixView stack, int64_t perHead, const core::Job& job) override {
+    step();
+    return CpuBackend::stackDirections(stack, perHead, job);
+  }
+  void squareProduct(const core::Tensor& x, const core::Tensor& w, const core::Tensor& out, const core::Job& job) override {
+    step();
+    CpuBackend::squareProduct(x, w, out, job);
+  }
+  core::Matrix tableProduct(core::ConstMatrixView x, const core::WeightView& table, const core::Job& job) override {
+    step();
+    return CpuBackend::tableProduct(x, table, job);
+  }
+  core::ChosenRows chosenAttention(const core::MaskedHead& head, const core::KeyChoice& choice, core::MatrixView out,
+                                   const core::Job& job) override {
+    step();
+    return CpuBackend::chosenAttention(head, choice, out, job);
+  }
+  core::Matrix chosenTile(const core::MaskedHead& head, const core::KeyChoice& choice, const core::TileRequest& request,
+                          const core::Job& job) override {
+    step();
+    return CpuBackend::chosenTile(head, choice, request, job);
+  }
   core::SpectraResult spectra(const core::SpectraBatch& batch, const core::Job& job) override {
     step();
     return CpuBackend::spectra(batch, job);

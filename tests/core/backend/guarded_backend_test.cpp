@@ -60,7 +60,7 @@ struct CacheFolder {
 
 TEST(GuardedBackend, everyOperationGoesThrough) {
   Guarded g;
-  for (const auto checks : {checkRowOps, checkLinear, checkMaps, checkMasks}) {
+  for (const auto checks : {checkRowOps, checkLinear, checkMaps, checkMasks, checkWeights}) {
     for (const OpCheck& check : checks(*g.backend)) EXPECT_TRUE(check.holds()) << check.name;
   }
   EXPECT_EQ(g.backend->name(), "cuda");
