@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdlib>
 
 #include "core/attention/forward.h"
@@ -99,6 +100,20 @@ TEST_F(EmulatedCuda, float8WeightsUnderPowersOfTwoAreExactInParts) {
 TEST_F(EmulatedCuda, weights) {
   CudaBackend backend;
   expectAllHold(checkWeights(backend));
+}
+
+TEST_F(EmulatedCuda, coresThatAreTooLargeForABlocksMemory) {
+  constexpr int64_t kSide = 192;  // 288 KiB; a block has 227
+  CudaBackend backend;
+  DoubleMatrix core(kSide, kSide);
+  for (int64_t r = 0; r < kSide; ++r) {  // eight decades, rows nearly orthogonal already: few sweeps
+    for (int64_t c = 0; c < kSide; ++c)
+      core(r, c) =
+          std::pow(10.0, -8.0 * static_cast<double>(r) / kSide) * ((r == c ? 1.0 : 0.0) + 0.002 * std::sin(static_cast<double>(r * c)));
+  }
+  const std::vector<double> expected = singularValues(core), found = backend.smallSvds({&core, 1}, false, Job())[0].sigma;
+  ASSERT_EQ(found.size(), expected.size());
+  for (size_t i = 0; i < found.size(); ++i) EXPECT_NEAR(found[i], expected[i], 1e-13 * expected[0]) << i;
 }
 
 TEST_F(EmulatedCuda, tf32TakesItsOwnWayThroughTheSameNumbers) {
