@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/base/parallel.h"
 #include "core/weights/lapack.h"
 #include "core/weights/row_panels.h"
 #include "core/weights/tridiagonal.h"
+#include "core/weights/tridiagonal_values.h"
 
 namespace headscope::core {
 namespace {
@@ -26,6 +28,19 @@ void widen(ConstMatrixView source, int64_t first, int64_t count, double* target)
     double* to = target + r * count;
     for (int64_t c = 0; c < count; ++c) to[c] = from[c];
   }
+}
+
+std::vector<double> lapackEigenvalues(DoubleMatrix a) {
+  const int n = asInt(a.rows);
+  std::vector<double> w(static_cast<size_t>(n));
+  if (n == 0) return w;
+  int iwork = 0, info = 0;
+  const int lwork = 2 * n + 1 + n * 64, liwork = 1;
+  std::vector<double> work(static_cast<size_t>(lwork));
+  dsyevd_("N", "U", &n, a.data(), &n, w.data(), work.data(), &lwork, &iwork, &liwork, &info);
+  require(info, "dsyevd");
+  std::reverse(w.begin(), w.end());
+  return w;
 }
 
 }  // namespace
@@ -190,25 +205,28 @@ std::vector<double> symmetricEigen(DoubleMatrix a, DoubleMatrix& vectors) {
 }
 
 std::vector<double> symmetricEigenvalues(DoubleMatrix a) {
-  const int n = asInt(a.rows);
-  std::vector<double> w(static_cast<size_t>(n));
-  if (n == 0) return w;
-  int iwork = 0, info = 0;
-  double largest = 0;
-  for (const double v : a.values) largest = std::isfinite(v) ? std::max(largest, std::abs(v)) : v;
-  if (n <= kSmall && largest > 1e-100 && largest < 1e100) {  // squares neither vanish nor overflow
-    Tridiagonal t = reduceToTridiagonal(a);
-    dsterf_(&n, t.diagonal.data(), t.off.data(), &info);
-    require(info, "dsterf");
-    std::reverse(t.diagonal.begin(), t.diagonal.end());
-    return std::move(t.diagonal);
+  std::vector<DoubleMatrix> one;
+  one.push_back(std::move(a));
+  return std::move(symmetricEigenvalues(std::move(one)).front());
+}
+
+std::vector<std::vector<double>> symmetricEigenvalues(std::vector<DoubleMatrix> together) {
+  std::vector<std::vector<double>> values(together.size());
+  std::vector<Tridiagonal> reduced;
+  std::vector<size_t> whose;
+  for (size_t i = 0; i < together.size(); ++i) {
+    const DoubleMatrix& a = together[i];
+    double largest = 0;
+    for (const double v : a.values) largest = std::isfinite(v) ? std::max(largest, std::abs(v)) : v;
+    if (a.rows <= kSmall && largest > 1e-100 && largest < 1e100) {  // squares neither vanish nor overflow
+      reduced.push_back(reduceToTridiagonal(a)), whose.push_back(i);
+    } else {
+      values[i] = lapackEigenvalues(std::move(together[i]));
+    }
   }
-  const int lwork = 2 * n + 1 + n * 64, liwork = 1;
-  std::vector<double> work(static_cast<size_t>(lwork));
-  dsyevd_("N", "U", &n, a.data(), &n, w.data(), work.data(), &lwork, &iwork, &liwork, &info);
-  require(info, "dsyevd");
-  std::reverse(w.begin(), w.end());
-  return w;
+  tridiagonalValues(reduced);
+  for (size_t k = 0; k < whose.size(); ++k) values[whose[k]] = std::move(reduced[k].diagonal);
+  return values;
 }
 
 std::vector<double> singularValues(DoubleMatrix a) {

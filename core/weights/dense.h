@@ -52,6 +52,8 @@ DoubleMatrix choleskyFactor(const DoubleMatrix& g, double* condition = nullptr);
 
 /// Eigenvalues of a symmetric matrix, descending.
 std::vector<double> symmetricEigenvalues(DoubleMatrix a);
+/// Of several, which takes less time than one after the other (tridiagonal_values.h).
+std::vector<std::vector<double>> symmetricEigenvalues(std::vector<DoubleMatrix> together);
 /// The same with eigenvectors as rows of `vectors` [n, n], in the same order.
 std::vector<double> symmetricEigen(DoubleMatrix a, DoubleMatrix& vectors);
 

@@ -92,55 +92,83 @@ Spectrum spectrumOfSquares(std::vector<double> eigenvalues, int64_t count) {
 }
 
 Spectrum factorSpectrum(const FactorCore& core) {
-  const int64_t count = std::min(core.rank(), core.width);
-  if (!core.isFinite) return notFinite(count);
-  return spectrumOfSquares(symmetricEigenvalues(core.gram), count);
+  const FactorCore* const one[] = {&core};
+  return std::move(factorSpectra(one).front());
+}
+
+std::vector<Spectrum> factorSpectra(std::span<const FactorCore* const> cores) {
+  const auto countOf = [](const FactorCore& core) { return std::min(core.rank(), core.width); };
+  std::vector<Spectrum> out(cores.size());
+  std::vector<DoubleMatrix> squares;
+  for (const FactorCore* core : cores) {
+    if (core->isFinite) squares.push_back(core->gram);
+  }
+  std::vector<std::vector<double>> values = symmetricEigenvalues(std::move(squares));
+  size_t next = 0;
+  for (size_t i = 0; i < cores.size(); ++i) {
+    out[i] = cores[i]->isFinite ? spectrumOfSquares(std::move(values[next++]), countOf(*cores[i])) : notFinite(countOf(*cores[i]));
+  }
+  return out;
 }
 
 namespace {
 
-int64_t fusedCount(const FactorCore& left, const FactorCore& right) {
-  return std::min(std::min(left.rank(), right.rank()), std::min(left.width, right.width));
+int64_t fusedCount(const CorePair& pair) {
+  return std::min(std::min(pair.left->rank(), pair.right->rank()), std::min(pair.left->width, pair.right->width));
 }
 
-/// Roots of the eigenvalues of T S T^T, T upper triangular.
-std::vector<double> rootsOfTurned(const DoubleMatrix& triangle, DoubleMatrix square, int64_t count) {
+/// T S T^T, T upper triangular.
+DoubleMatrix turnedSquare(const DoubleMatrix& triangle, DoubleMatrix square) {
   const int n = static_cast<int>(triangle.rows);
   cblas_dtrmm(CblasRowMajor, CblasLeft, CblasUpper, CblasNoTrans, CblasNonUnit, n, n, 1.0, triangle.data(), n, square.data(), n);
   cblas_dtrmm(CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, n, n, 1.0, triangle.data(), n, square.data(), n);
-  std::vector<double> sigma = symmetricEigenvalues(std::move(square));
-  sigma.resize(static_cast<size_t>(count));
-  for (double& v : sigma) v = v > 0 ? std::sqrt(v) : 0.0;
-  return sigma;
+  return square;
+}
+
+/// By the eigenvalues of what squareOf makes of each pair: the square of its core.
+template <typename SquareOf>
+std::vector<Spectrum> spectraOfSquares(std::span<const CorePair> pairs, const SquareOf& squareOf) {
+  std::vector<Spectrum> out(pairs.size());
+  std::vector<DoubleMatrix> squares;
+  for (const CorePair& pair : pairs) {
+    if (pair.left->isFinite && pair.right->isFinite) squares.push_back(squareOf(pair));
+  }
+  std::vector<std::vector<double>> values = symmetricEigenvalues(std::move(squares));
+  size_t next = 0;
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    const FactorCore &left = *pairs[i].left, &right = *pairs[i].right;
+    if (!left.isFinite || !right.isFinite) {
+      out[i] = notFinite(fusedCount(pairs[i]));
+      continue;
+    }
+    out[i] = spectrumOfSquares(std::move(values[next++]), fusedCount(pairs[i]));
+    out[i].noise += fusedNoise(out[i].largest(), left.condition, right.condition, left.norm, right.norm);
+  }
+  return out;
 }
 
 }  // namespace
 
-Spectrum fusedFromGrams(const FactorCore& left, const FactorCore& right) {
-  const int64_t count = fusedCount(left, right);
-  if (!left.isFinite || !right.isFinite) return notFinite(count);
-  Spectrum s;
-  s.sigma = rootsOfTurned(choleskyFactor(left.gram), right.gram, count);
-  s.noise = fusedNoise(s.largest(), left.condition, right.condition, left.norm, right.norm) + squaringNoise(s.sigma);
-  return s;
+std::vector<Spectrum> fusedFromGrams(std::span<const CorePair> pairs) {
+  return spectraOfSquares(pairs, [](const CorePair& p) { return turnedSquare(choleskyFactor(p.left->gram), p.right->gram); });
+}
+
+std::vector<Spectrum> fusedSpectra(std::span<const CorePair> pairs, const DoubleMatrix* middle) {
+  return spectraOfSquares(pairs, [&](const CorePair& p) {  // R_l (M R_r^T R_r M^T) R_l^T
+    return turnedSquare(p.left->triangle,
+                        middle != nullptr ? multiplyTransposed(multiply(*middle, p.right->gram), *middle) : p.right->gram);
+  });
 }
 
 Spectrum fusedSpectrum(const FactorCore& left, const FactorCore& right, const DoubleMatrix* middle, CoreValues values) {
-  const int64_t count = fusedCount(left, right);
+  const CorePair pair{&left, &right};
+  if (values == CoreValues::Eigen) return std::move(fusedSpectra({&pair, 1}, middle).front());
+  const int64_t count = fusedCount(pair);
   if (!left.isFinite || !right.isFinite) return notFinite(count);
-  Spectrum s;
-  double squaring = 0;
-  if (values == CoreValues::Svd) {
-    // L^T M R = Q_l (R_l M R_r^T) Q_r^T
-    s = fromCore(multiplyTransposed(middle != nullptr ? multiply(left.triangle, *middle) : left.triangle, right.triangle), count);
-  } else {
-    // The square of that core: R_l (M R_r^T R_r M^T) R_l^T
-    s.sigma =
-        rootsOfTurned(left.triangle, middle != nullptr ? multiplyTransposed(multiply(*middle, right.gram), *middle) : right.gram, count);
-    squaring = squaringNoise(s.sigma);
-  }
+  // L^T M R = Q_l (R_l M R_r^T) Q_r^T
+  Spectrum s = fromCore(multiplyTransposed(middle != nullptr ? multiply(left.triangle, *middle) : left.triangle, right.triangle), count);
   s.route = SpectrumRoute::Gram;
-  s.noise = fusedNoise(s.largest(), left.condition, right.condition, left.norm, right.norm) + squaring;
+  s.noise = fusedNoise(s.largest(), left.condition, right.condition, left.norm, right.norm);
   return s;
 }
 

@@ -260,17 +260,30 @@ std::unique_ptr<const DoubleMatrix> LayerFactors::middle(const MatrixPlan& plan)
   return std::make_unique<const DoubleMatrix>(rotationMatrix(rope_, width, first, *plan.offset));
 }
 
-Spectrum LayerFactors::gramSpectrum(const MatrixPlan& plan, int64_t head, const DoubleMatrix* middle) const {
+std::vector<Spectrum> LayerFactors::gramSpectra(const MatrixPlan& plan, int64_t first, int64_t count, const DoubleMatrix* middle) const {
   const FactorSet& left = set(plan.left);
-  if (plan.right.empty()) return factorSpectrum(left.cores[static_cast<size_t>(head)]);
+  std::vector<const FactorCore*> lefts;
+  for (int64_t h = first; h < first + count; ++h)
+    lefts.push_back(&left.cores[static_cast<size_t>(plan.right.empty() ? h : indexIn(left, h))]);
+  if (plan.right.empty()) return factorSpectra(lefts);
   const FactorSet& right = set(plan.right);
-  const FactorCore &l = left.cores[static_cast<size_t>(indexIn(left, head))], &r = right.cores[static_cast<size_t>(indexIn(right, head))];
   // The square of a core whose values lie within four decades keeps them to 1e-11 of the largest, in half the time.
   constexpr double kTame = 1e4;
-  Spectrum s = fusedSpectrum(l, r, middle, l.condition * r.condition <= kTame ? CoreValues::Eigen : CoreValues::Svd);
-  // A product with a shared triangle was rounded to float32 on the way.
-  if (left.through || right.through) s.noise += 6e-8 * l.norm * r.norm;
-  return s;
+  std::vector<CorePair> pairs, tame;
+  std::vector<size_t> whose;
+  for (size_t i = 0; i < lefts.size(); ++i) {
+    pairs.push_back({lefts[i], &right.cores[static_cast<size_t>(indexIn(right, first + static_cast<int64_t>(i)))]});
+    if (pairs[i].left->condition * pairs[i].right->condition <= kTame) tame.push_back(pairs[i]), whose.push_back(i);
+  }
+  std::vector<Spectrum> out(pairs.size()), squared = fusedSpectra(tame, middle);
+  for (size_t i = 0; i < whose.size(); ++i) out[whose[i]] = std::move(squared[i]);
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    const FactorCore &l = *pairs[i].left, &r = *pairs[i].right;
+    if (!(l.condition * r.condition <= kTame)) out[i] = fusedSpectrum(l, r, middle);
+    // A product with a shared triangle was rounded to float32 on the way.
+    if (left.through || right.through) out[i].noise += 6e-8 * l.norm * r.norm;
+  }
+  return out;
 }
 
 Spectrum LayerFactors::exactSpectrum(const MatrixPlan& plan, int64_t head, const DoubleMatrix* middle) const {

@@ -55,8 +55,8 @@ class LayerFactors {
   int64_t headsOf(const MatrixPlan& plan) const;
   /// R(offset) on the plan's inner dimensions; null without an offset.
   std::unique_ptr<const DoubleMatrix> middle(const MatrixPlan& plan) const;
-  /// Gram route, from cores. The caller escalates.
-  Spectrum gramSpectrum(const MatrixPlan& plan, int64_t head, const DoubleMatrix* middle) const;
+  /// Gram route, from cores, of heads [first, first + count). The caller escalates.
+  std::vector<Spectrum> gramSpectra(const MatrixPlan& plan, int64_t first, int64_t count, const DoubleMatrix* middle) const;
   Spectrum exactSpectrum(const MatrixPlan& plan, int64_t head, const DoubleMatrix* middle) const;
   /// All sets by name.
   const std::map<std::string, FactorSet>& sets() const { return sets_; }

@@ -150,8 +150,19 @@ LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options, LoraDeco
   const HeadSide &a = pair.a(), &b = pair.b();
   const int64_t k = a.width, d = a.depth, n = std::min(d, 2 * k);
   const bool isChanged = hasEffect(a) || hasEffect(b);
-  out.before = decompositions.fused(a.core, b.core);
-  out.after = isChanged ? decompositions.fused(a.coreAfter(), b.coreAfter()) : out.before;
+  std::vector<CorePair> pairs{{&a.core, &b.core}};
+  if (isChanged) pairs.push_back({&a.coreAfter(), &b.coreAfter()});
+  Stacks s;
+  FactorCore changeLeft, changeRight;
+  const auto isFinite = [](const CorePair& p) { return p.left->isFinite && p.right->isFinite; };
+  if (isChanged && isFinite(pairs[0]) && isFinite(pairs[1])) {
+    s = stacksOf(a, b);
+    changeLeft = gramCore(s.left, d), changeRight = gramCore(s.right, d);
+    pairs.push_back({&changeLeft, &changeRight});
+  }
+  std::vector<Spectrum> spectra = decompositions.fused(pairs);
+  out.before = std::move(spectra[0]);
+  out.after = isChanged ? std::move(spectra[1]) : out.before;
   const double base = innerProduct(a.core.gram, b.core.gram);
   if (!out.before.isFinite || !out.after.isFinite) {
     out.change = out.after;
@@ -161,8 +172,7 @@ LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options, LoraDeco
     return out;
   }
   if (isChanged) {
-    const Stacks s = stacksOf(a, b);
-    out.change = decompositions.fused(gramCore(s.left, d), gramCore(s.right, d));
+    out.change = std::move(spectra[2]);
     if (needsHouseholder(out.change)) out.change = exactChange(pair);
     double squared = 0;
     for (const double v : out.change.sigma) squared += v * v;

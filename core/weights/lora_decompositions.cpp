@@ -28,13 +28,20 @@ GramBasis gramBasis(const DoubleMatrix& g) {
   return b;
 }
 
-Spectrum LoraDecompositions::fused(const FactorCore& left, const FactorCore& right) {
-  if (step_ != Step::Here) return fusedExactly(left, right);
-  Spectrum s = fusedFromGrams(left, right);
-  if (!needsHouseholder(s, kEpsilons)) return s;
-  const FactorCore l = completed(left), r = completed(right);
-  s = fusedSpectrum(l, r, nullptr, CoreValues::Eigen);
-  return needsHouseholder(s, kEpsilons) ? fusedSpectrum(l, r) : s;
+std::vector<Spectrum> LoraDecompositions::fused(std::span<const CorePair> pairs) {
+  std::vector<Spectrum> spectra;
+  if (step_ != Step::Here) {
+    for (const CorePair& p : pairs) spectra.push_back(fusedExactly(*p.left, *p.right));
+    return spectra;
+  }
+  spectra = fusedFromGrams(pairs);
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    if (!needsHouseholder(spectra[i], kEpsilons)) continue;
+    const FactorCore l = completed(*pairs[i].left), r = completed(*pairs[i].right);
+    spectra[i] = fusedSpectrum(l, r, nullptr, CoreValues::Eigen);
+    if (needsHouseholder(spectra[i], kEpsilons)) spectra[i] = fusedSpectrum(l, r);
+  }
+  return spectra;
 }
 
 Spectrum LoraDecompositions::fusedExactly(const FactorCore& first, const FactorCore& second, const DoubleMatrix* middle) {

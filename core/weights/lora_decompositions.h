@@ -25,8 +25,8 @@ GramBasis gramBasis(const DoubleMatrix& gram);
 
 class LoraDecompositions {
  public:
-  /// From the squared core; by the core's own decomposition where an effective rank would depend on that.
-  Spectrum fused(const FactorCore& left, const FactorCore& right);
+  /// From the squared cores; by a core's own decomposition where an effective rank would depend on that.
+  std::vector<Spectrum> fused(std::span<const CorePair> pairs);
   /// By the core's own decomposition.
   Spectrum fusedExactly(const FactorCore& left, const FactorCore& right, const DoubleMatrix* middle = nullptr);
   SmallSvd svd(DoubleMatrix core);

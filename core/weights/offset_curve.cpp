@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/base/job.h"
@@ -64,7 +65,8 @@ std::vector<OffsetCurve> offsetCurves(const Model& model, int64_t layer, const O
         count * H,
         [&](int64_t i) {
           const MatrixPlan& plan = plans[first + static_cast<size_t>(i / H)];
-          spectra[static_cast<size_t>(i)] = factors.gramSpectrum(plan, heads[static_cast<size_t>(i % H)], factors.middle(plan).get());
+          spectra[static_cast<size_t>(i)] =
+              std::move(factors.gramSpectra(plan, heads[static_cast<size_t>(i % H)], 1, factors.middle(plan).get()).front());
         },
         &job);
     for (int64_t i = 0; i < count * H; ++i) {

@@ -135,9 +135,12 @@ std::vector<BiasShare> biasShares(const HeadWeights& w, const LayerInput& input,
   return out;
 }
 
+constexpr int64_t kTogether = 4;  // heads: their values are found side by side
+
+/// Heads of one matrix that are taken together.
 struct Piece {
   size_t matrix;
-  int64_t head;
+  int64_t head, count = 1;
 };
 
 }  // namespace
@@ -207,7 +210,8 @@ LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOpti
   std::vector<Piece> pieces;
   for (size_t i = 0; i < wholes.size(); ++i) pieces.push_back({plans.size() + i, 0});  // the longest pieces first
   for (const MatrixPlan& plan : plans) {
-    for (int64_t h = 0; !isElsewhere && h < factors.headsOf(plan); ++h) pieces.push_back({out.matrices.size(), h});
+    const int64_t heads = factors.headsOf(plan), step = isExact ? 1 : kTogether;
+    for (int64_t h = 0; !isElsewhere && h < heads; h += step) pieces.push_back({out.matrices.size(), h, std::min(step, heads - h)});
     out.matrices.push_back({plan.name, std::vector<Spectrum>(static_cast<size_t>(factors.headsOf(plan))), false, {}});
     middles.push_back(factors.middle(plan));
   }
@@ -218,8 +222,8 @@ LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOpti
   parallelFor(
       static_cast<int64_t>(pieces.size()),
       [&](int64_t i) {
-        const auto [m, head] = pieces[static_cast<size_t>(i)];
-        Spectrum& target = out.matrices[m].heads[static_cast<size_t>(head)];
+        const auto [m, first, count] = pieces[static_cast<size_t>(i)];
+        Spectrum& target = out.matrices[m].heads[static_cast<size_t>(first)];
         if (m >= plans.size()) {
           const WholePlan& whole = wholes[m - plans.size()];
           const HeadWeights& w = factors.weights();
@@ -227,10 +231,16 @@ LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOpti
           out.matrices[m].tail = fitPowerLaw(target.sigma);
           return;
         }
-        target = isExact ? factors.exactSpectrum(plans[m], head, middles[m].get()) : factors.gramSpectrum(plans[m], head, middles[m].get());
-        if (!isExact && needsHouseholder(target, options.epsilons)) {
+        if (isExact) {
+          target = factors.exactSpectrum(plans[m], first, middles[m].get());
+          return;
+        }
+        std::vector<Spectrum> found = factors.gramSpectra(plans[m], first, count, middles[m].get());
+        for (int64_t h = 0; h < count; ++h) {
+          Spectrum& own = out.matrices[m].heads[static_cast<size_t>(first + h)] = std::move(found[static_cast<size_t>(h)]);
+          if (!needsHouseholder(own, options.epsilons)) continue;
           std::lock_guard lock(mutex);
-          coarse.push_back({m, head});
+          coarse.push_back({m, first + h});
         }
       },
       &job);
@@ -260,7 +270,7 @@ LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOpti
     parallelFor(
         static_cast<int64_t>(coarse.size()),
         [&](int64_t i) {
-          const auto [m, head] = coarse[static_cast<size_t>(i)];
+          const auto [m, head, count] = coarse[static_cast<size_t>(i)];
           out.matrices[m].heads[static_cast<size_t>(head)] = source.exactSpectrum(plans[m], head, middles[m].get());
         },
         &job);

@@ -4,7 +4,9 @@
 
 #include <cmath>
 
+#include "core/weights/lapack.h"
 #include "core/weights/row_panels.h"
+#include "core/weights/tridiagonal_values.h"
 #include "tests/support/random_matrix.h"
 
 using namespace headscope::core;
@@ -79,5 +81,37 @@ TEST(RowPanels, packsEveryShapeAsItLies) {
     addGram(a, other);
     mirrorUpper(other);
     EXPECT_EQ(other.values, wanted.values) << rows << " x " << cols;
+  }
+}
+
+TEST(Tridiagonal, valuesOfSeveralAreThoseOfEachAlone) {
+  std::vector<Tridiagonal> together;
+  std::vector<std::vector<double>> expected;
+  for (const int64_t n : {1, 2, 3, 40, 5, 128, 7, 64, 64, 2, 90}) {
+    DoubleMatrix a = symmetric(n, std::max<int64_t>(1, n - n / 3), static_cast<uint64_t>(n));
+    for (int64_t i = 0; i < n; ++i) {  // six decades
+      for (int64_t j = 0; j < n; ++j) a(i, j) *= std::pow(10.0, -3.0 * static_cast<double>(i + j) / static_cast<double>(n));
+    }
+    together.push_back(reduceToTridiagonal(a));
+    Tridiagonal t = together.back();
+    const int size = static_cast<int>(n);
+    int info = 0;
+    dsterf_(&size, t.diagonal.data(), t.off.data(), &info);
+    ASSERT_EQ(info, 0);
+    expected.emplace_back(t.diagonal.rbegin(), t.diagonal.rend());
+  }
+  for (const double middle : {0.0, 1e-30}) {  // parts that stand alone, and a value on its own
+    Tridiagonal t{{3, -1, 5, 5, 2, 2, 7}, {0.5, 0, 2, middle, 1, 0}};
+    together.push_back(t);
+    const int size = 7;
+    int info = 0;
+    dsterf_(&size, t.diagonal.data(), t.off.data(), &info);
+    expected.emplace_back(t.diagonal.rbegin(), t.diagonal.rend());
+  }
+  tridiagonalValues(together);
+  for (size_t k = 0; k < together.size(); ++k) {
+    ASSERT_EQ(together[k].diagonal.size(), expected[k].size());
+    const double size = std::max(std::abs(expected[k].front()), std::abs(expected[k].back()));
+    for (size_t i = 0; i < expected[k].size(); ++i) EXPECT_NEAR(together[k].diagonal[i], expected[k][i], 2e-14 * size) << k << " " << i;
   }
 }
