@@ -346,8 +346,8 @@ void Drawing::describe() {
   if (data_.level > 0)
     caption += std::string(", each cell the largest ") + (data_.isSigned ? "in size of " : "of ") + std::to_string(data_.step()) + " x " +
                std::to_string(data_.step()) + " weights";
-  caption += ". Colour: " + scaleName(scale_.kind) + ", " + shortNumber(data_.isSigned ? -scale_.high : scale_.floor()) + " to " +
-             shortNumber(scale_.high) + (data_.isSigned ? ", blue negative, orange positive" : "");
+  caption += ". Colour: " + scaleName(scale_.kind) + ", " + shortNumber(scale_.lowest()) + " to " + shortNumber(scale_.high) +
+             (data_.isSigned ? ", blue negative, orange positive" : "");
   if (scale_.isLocked)
     caption += " (locked)";
   else if (options_.hideFirst)

@@ -252,8 +252,8 @@ Figure drawSingle(const ImageData& data, const core::ViewOptions& options, const
   if (!data.modelName.empty()) figure.caption += " of " + data.modelName;
   figure.caption += " over the picture's " + std::to_string(data.across()) + " x " + std::to_string(data.down()) +
                     " patches; left, the picture as the model sees it. Colour: " + scaleName(options.scale) + ", " +
-                    shortNumber(picture.scale.isSigned ? -picture.scale.high : picture.scale.floor()) + " to " +
-                    shortNumber(picture.scale.high) + (picture.scale.isLocked ? " (locked)" : "") + ", laid over the picture in grey.";
+                    shortNumber(picture.scale.lowest()) + " to " + shortNumber(picture.scale.high) +
+                    (picture.scale.isLocked ? " (locked)" : "") + ", laid over the picture in grey.";
   return std::move(figure);
 }
 

@@ -283,8 +283,7 @@ Figure drawInlineFlow(const TokenFlowData& data, const InlineRow& row, const cor
                    (row.query >= 0 ? data.labels[static_cast<size_t>(row.query)] + " (position " + std::to_string(row.query) + ")"
                                    : std::string("a token")) +
                    " attends to in head " + head + (data.modelName.empty() ? "" : " of " + data.modelName) + data.replaced() +
-                   ". Colour: " + scaleName(scale.kind) + ", " + shortNumber(row.isSigned ? -scale.high : scale.floor()) + " to " +
-                   shortNumber(scale.high) + ".";
+                   ". Colour: " + scaleName(scale.kind) + ", " + shortNumber(scale.lowest()) + " to " + shortNumber(scale.high) + ".";
   (void)selection;
   return figure;
 }

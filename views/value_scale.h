@@ -16,6 +16,8 @@ struct ValueScale {
 
   /// Lower end of what is told apart: `low`, or four decades under `high` on a log scale from 0.
   double floor() const;
+  /// What stands at the lower end of a colour bar.
+  double lowest() const { return isSigned ? -high : floor(); }
   /// In [0, 1]; NaN stays NaN; 0 when the limits are equal.
   double unit(double value) const;
   bool operator==(const ValueScale&) const = default;

@@ -11,8 +11,10 @@ void Job::checkpoint() const {
 }
 
 void Job::report(double fraction, std::string stage) {
-  fraction_.store(std::clamp(fraction, 0.0, 1.0), std::memory_order_relaxed);
+  const double done = std::clamp(fraction, 0.0, 1.0), now = elapsedSeconds();
+  fraction_.store(done, std::memory_order_relaxed);
   std::lock_guard lock(mutex_);
+  pace_.add(now, done);
   stage_ = std::move(stage);
 }
 
@@ -24,8 +26,9 @@ std::string Job::stage() const {
 double Job::elapsedSeconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - started_).count(); }
 
 double Job::remainingSeconds() const {
-  const double f = fraction();
-  return f < 0.01 ? -1.0 : elapsedSeconds() * (1.0 - f) / f;
+  const double now = elapsedSeconds();
+  std::lock_guard lock(mutex_);
+  return pace_.secondsLeft(now);
 }
 
 }  // namespace headscope::core

@@ -9,6 +9,8 @@
 #include <mutex>
 #include <string>
 
+#include "core/base/pace.h"
+
 namespace headscope::core {
 
 class Job {
@@ -29,7 +31,7 @@ class Job {
   std::string stage() const;
 
   double elapsedSeconds() const;
-  /// Seconds left, from the time that the done fraction took; negative while unknown.
+  /// Seconds left (pace.h); negative while unknown.
   double remainingSeconds() const;
 
  private:
@@ -39,6 +41,7 @@ class Job {
   std::atomic<double> fraction_{0.0};
   mutable std::mutex mutex_;
   std::string stage_;
+  Pace pace_;
 };
 
 }  // namespace headscope::core

@@ -169,7 +169,11 @@ bool parseComposition(std::string_view bytes, Composition& c) {
   c.notes = takeNotes(u);
   if (!u.isGood || !u.bytes.empty() || c.layers < 0 || c.heads < 0 || c.layers > 1 << 20 || c.heads > 1 << 20) return false;
   const size_t size = static_cast<size_t>(c.layers * c.heads) * static_cast<size_t>(c.layers * c.heads);
-  return c.values[0].size() == size && c.values[1].size() == size && c.values[2].size() == size;
+  const auto isWhole = [&](const std::vector<float>& v, bool isNeeded) { return v.size() == size || (!isNeeded && v.empty()); };
+  for (size_t kind = 0; kind < c.values.size(); ++kind) {
+    if (!isWhole(c.values[kind], true) || !isWhole(c.null[kind], false) || !isWhole(c.nullDeviation[kind], false)) return false;
+  }
+  return true;
 }
 
 std::string packSubspace(const SharedSubspace& s) {

@@ -63,7 +63,7 @@ double colorBarTextWidth(const ValueScale& scale, const Theme& theme, const Text
   const Font font = theme.small();
   // At least room for "0.00", so that maps with different limits come out equally large.
   return std::max(
-      {measure.width(shortNumber(scale.high, 2), font), measure.width(shortNumber(scale.floor(), 2), font), measure.width("0.00", font)});
+      {measure.width(shortNumber(scale.high, 2), font), measure.width(shortNumber(scale.lowest(), 2), font), measure.width("0.00", font)});
 }
 
 void addColorBar(Figure& figure, const Rect& rect, const ValueScale& scale, const ColorRamp& ramp, const Theme& theme) {
@@ -75,8 +75,7 @@ void addColorBar(Figure& figure, const Rect& rect, const ValueScale& scale, cons
   const Font font = theme.small();
   const double gap = theme.gap / 2, x = rect.right() + gap;
   figure.add(textAt({x, rect.y}, shortNumber(scale.high, 2), font, theme.inkSecond, AnchorX::Left, AnchorY::Top));
-  figure.add(textAt({x, rect.bottom()}, shortNumber(scale.isSigned ? -scale.high : scale.floor(), 2), font, theme.inkSecond, AnchorX::Left,
-                    AnchorY::Bottom));
+  figure.add(textAt({x, rect.bottom()}, shortNumber(scale.lowest(), 2), font, theme.inkSecond, AnchorX::Left, AnchorY::Bottom));
   if (scale.isSigned && rect.height > 3 * theme.smallSize)
     figure.add(textAt({x, rect.center().y}, "0", font, theme.inkSecond, AnchorX::Left, AnchorY::Middle));
   figure.add(textAt({rect.center().x, rect.bottom() + gap}, scaleName(scale.kind), font, theme.inkSecond, AnchorX::Center, AnchorY::Top));
