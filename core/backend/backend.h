@@ -1,5 +1,5 @@
 #pragma once
-// Backend: where numbers are computed. Some twenty-five coarse operations, most over opaque buffers; the forward pass, tiles and
+// Backend: where numbers are computed. Some thirty coarse operations, most over opaque buffers; the forward pass, tiles and
 // head scores are written once against it. The CPU implementation (cpu/cpu_backend.h) is the reference; a GPU's yields the same
 // numbers within the tolerance of tests/support/op_cases.h.
 //
