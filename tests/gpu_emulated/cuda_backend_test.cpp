@@ -15,6 +15,7 @@
 #include "core/weights/composition.h"
 #include "core/weights/lora.h"
 #include "gpu/arithmetic/decode.h"
+#include "gpu/kernels/kernels.h"
 #include "tests/support/folders.h"
 #include "tests/support/golden.h"
 #include "tests/support/golden_run.h"
@@ -94,6 +95,38 @@ TEST_F(EmulatedCuda, float8WeightsUnderPowersOfTwoAreExactInParts) {
     }
     for (int64_t i = 0; i < found[0].size(); ++i)
       EXPECT_NEAR(found[0].data()[i], found[1].data()[i], 2e-6 * std::max(500.0f, std::abs(found[1].data()[i])));
+  }
+}
+
+TEST_F(EmulatedCuda, keysNeededOfRowsThatDoNotFitABlocksMemory) {
+  constexpr int64_t n = 7000, rows = 3, first = n - rows;
+  const Matrix raw = randomMatrix(rows, n, 5);
+  Matrix scores = randomMatrix(rows, n, 5), factors = randomMatrix(1, n, 6);  // scores are used up
+  std::vector<float> sums(n, 0.0f);
+  std::vector<std::vector<double>> plain, weighted;  // shares of each row
+  for (int64_t j = 0; j < n; ++j) factors(0, j) = std::abs(factors(0, j));
+  for (int64_t r = 0; r < rows; ++r) {
+    double sum = 0, weightedSum = 0;
+    const int64_t seen = first + r + 1;
+    for (int64_t j = 0; j < seen; ++j) sum += std::exp(2.0 * raw(r, j)), weightedSum += std::exp(2.0 * raw(r, j)) * factors(0, j);
+    sums[static_cast<size_t>(first + r)] = static_cast<float>(std::log(sum));
+    plain.emplace_back(), weighted.emplace_back();
+    for (int64_t j = 0; j < seen; ++j) {
+      plain.back().push_back(std::exp(2.0 * raw(r, j)) / sum);
+      weighted.back().push_back(std::exp(2.0 * raw(r, j)) * factors(0, j) / weightedSum);
+    }
+  }
+  const std::vector<double> shares = {0.5, 0.9, 0.99};
+  std::vector<float> counts(shares.size() * n, 0.0f), weightedCounts(counts);
+  headscope::gpu::keysNeeded({scores.data(), 1, first, rows, 0, n, n, n, 2.0f, 0.0f, 0, true}, sums.data(),
+                             {shares.data(), 3, factors.data(), counts.data(), weightedCounts.data()}, nullptr);
+  for (size_t s = 0; s < shares.size(); ++s) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const size_t at = s * n + static_cast<size_t>(first + r);
+      // Float sums of thousands of weights move the last key needed by a few
+      EXPECT_NEAR(counts[at], naiveKeysNeeded(plain[static_cast<size_t>(r)], shares[s]), 3) << shares[s];
+      EXPECT_NEAR(weightedCounts[at], naiveKeysNeeded(weighted[static_cast<size_t>(r)], shares[s]), 3) << shares[s];
+    }
   }
 }
 
