@@ -135,13 +135,11 @@ TEST(GpuJacobi, inBlocksOfRowsWhatDoesNotFitAsAWhole) {
       SerialTeam team(isBackwards);
       ASSERT_TRUE(orthogonaliseRows(team, s.x.data(), static_cast<int>(n), static_cast<int>(length), s.y.data(), s.sigma.data(),
                                     buffer.data(), held));
-      const DoubleMatrix ya = naiveProduct(s.y, [&] {
-        DoubleMatrix t(length, n);
-        for (int64_t i = 0; i < n; ++i) {
-          for (int64_t c = 0; c < length; ++c) t(c, i) = a(i, c);
-        }
-        return t;
-      }());
+      DoubleMatrix turned(length, n);
+      for (int64_t i = 0; i < n; ++i) {
+        for (int64_t c = 0; c < length; ++c) turned(c, i) = a(i, c);
+      }
+      const DoubleMatrix ya = naiveProduct(s.y, turned);
       for (size_t i = 0; i < ya.values.size(); ++i) EXPECT_NEAR(ya.values[i], s.x.values[i], 1e-12 * expected[0]) << n << " " << held;
       std::sort(s.sigma.rbegin(), s.sigma.rend());
       for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(s.sigma[i], expected[i], 1e-13 * expected[0]) << n << " " << held;
