@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "gpu/arithmetic/map_cells.h"
+#include "gpu/cleared_grid.h"
 #include "gpu/cuda_products.h"
 #include "gpu/kernels/tensor_attention.h"
 #include "gpu/kernels/tile_attention.h"
@@ -253,14 +254,7 @@ core::Matrix CudaBackend::mapTile(const core::AttentionInput& input, const core:
   const int64_t firstKey = request.firstCol * side, endKey = std::min(count, (request.firstCol + request.cols) * side);
   const core::Tensor cells = allocate(request.rows, request.cols);
   if (cells.empty()) return core::Matrix(request.rows, request.cols);
-  check(cudaMemsetAsync(deviceData(cells), 0, static_cast<size_t>(cells.size()) * sizeof(float), stream()), "clearing memory");
-  const CellGrid grid{deviceData(cells),
-                      request.level,
-                      request.firstRow,
-                      request.firstCol,
-                      request.rows,
-                      request.cols,
-                      request.pooling == core::Pooling::Mean};
+  const CellGrid grid = clearedGrid(deviceData(cells), request, stream());
   const int64_t step = rowsAtOnce(kTileRows, endKey - firstKey, kScoreBytes / 4);
   const DeviceArray<float> buffer(std::min(step, endRow - firstRow) * (endKey - firstKey), stream());
   for (int64_t first = firstRow; first < endRow; first += step) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "gpu/arithmetic/map_cells.h"
+#include "gpu/cleared_grid.h"
 #include "gpu/cuda_products.h"
 #include "gpu/kernels/choice.h"
 
@@ -101,14 +102,7 @@ core::Matrix CudaBackend::chosenTile(const core::MaskedHead& head, const core::K
   const int64_t firstKey = request.firstCol * side, endKey = std::min(count, (request.firstCol + request.cols) * side);
   const core::Tensor cells = allocate(request.rows, request.cols);
   if (cells.empty()) return core::Matrix(request.rows, request.cols);
-  check(cudaMemsetAsync(deviceData(cells), 0, static_cast<size_t>(cells.size()) * sizeof(float), stream()), "clearing memory");
-  const CellGrid grid{deviceData(cells),
-                      request.level,
-                      request.firstRow,
-                      request.firstCol,
-                      request.rows,
-                      request.cols,
-                      request.pooling == core::Pooling::Mean};
+  const CellGrid grid = clearedGrid(deviceData(cells), request, stream());
   chooseBlocks(head, choice, request.level, job, [&](const ScoreBlock& whole, int64_t) {
     ScoreBlock part = whole;
     part.firstKey = std::max(whole.firstKey, firstKey);

@@ -43,8 +43,18 @@ Listed listRows(const Mask& mask, int64_t first, int64_t rows, Job& job) {
 
 bool isLinear(const SoftmaxHead& head) { return !head.bias || head.bias->slope(); }
 
-MaskedHead deviceHead(const SoftmaxHead& head) {
-  return {head.query, head.key, head.value, head.scale, head.softcap, head.bias ? *head.bias->slope() : 0.0, 0};
+/// The head as a device takes it, of query rows [first, first + rows).
+MaskedHead deviceHead(const SoftmaxHead& head, int64_t first, int64_t rows) {
+  return {head.query.rowsFrom(first, rows), head.key, head.value, head.scale, head.softcap, head.bias ? *head.bias->slope() : 0.0, first};
+}
+
+/// work(first row, rows, their keys, the head of these rows), some rows after others.
+template <typename Work>
+void forEachPart(const SoftmaxHead& head, Job& job, const Work& work) {
+  for (int64_t first = 0; first < head.query.rows; first += kRowsAtOnce) {
+    const int64_t rows = std::min(kRowsAtOnce, head.query.rows - first);
+    work(first, rows, listRows(*head.mask, first, rows, job), deviceHead(head, first, rows));
+  }
 }
 
 }  // namespace
@@ -56,18 +66,14 @@ bool canAttendElsewhere(const SoftmaxHead& head) {
 
 SoftmaxTally attendElsewhere(const SoftmaxHead& head, MatrixView out, Job& job) {
   SoftmaxTally tally;
-  MaskedHead part = deviceHead(head);
-  for (int64_t first = 0; first < head.query.rows; first += kRowsAtOnce) {
-    const int64_t rows = std::min(kRowsAtOnce, head.query.rows - first);
-    const Listed listed = listRows(*head.mask, first, rows, job);
-    part.query = head.query.rowsFrom(first, rows), part.firstRow = first;
+  forEachPart(head, job, [&](int64_t first, int64_t rows, const Listed& listed, const MaskedHead& part) {
     const MaskedRows done = head.backend->maskedAttention(part, listed.seen, out.rowsFrom(first, rows), job);
     tally.pairs += done.pairs, tally.keptPairs += listed.pairs, tally.selection += listed.selection;
     tally.keyRows += done.keyRows, tally.rows += static_cast<double>(rows);
     for (int64_t r = 0; r < rows; ++r) {
       if (done.logSumExp[static_cast<size_t>(r)] == -std::numeric_limits<float>::infinity()) tally.emptyRows.push_back(first + r);
     }
-  }
+  });
   return tally;
 }
 
@@ -77,17 +83,13 @@ bool canChooseElsewhere(const SoftmaxHead& head) {
 
 ChosenRows chooseElsewhere(const SoftmaxHead& head, const KeyChoice& rule, MatrixView out, Job& job) {
   ChosenRows all;
-  MaskedHead part = deviceHead(head);
-  for (int64_t first = 0; first < head.query.rows; first += kRowsAtOnce) {
-    const int64_t rows = std::min(kRowsAtOnce, head.query.rows - first);
-    const Listed listed = listRows(*head.mask, first, rows, job);
-    part.query = head.query.rowsFrom(first, rows), part.firstRow = first;
+  forEachPart(head, job, [&](int64_t first, int64_t rows, const Listed& listed, const MaskedHead& part) {
     const MatrixView to = out.cols > 0 ? out.rowsFrom(first, rows) : MatrixView{};
     const ChosenRows done = head.backend->chosenAttention(part, {&listed.seen, rule.keys, rule.mass}, to, job);
     all.logSumExp.insert(all.logSumExp.end(), done.logSumExp.begin(), done.logSumExp.end());
     all.logSumSquares.insert(all.logSumSquares.end(), done.logSumSquares.begin(), done.logSumSquares.end());
     all.kept += done.kept, all.pairs += done.pairs, all.keyRows += done.keyRows;
-  }
+  });
   return all;
 }
 
@@ -96,9 +98,7 @@ Matrix tileElsewhere(const SoftmaxHead& head, const KeyChoice& rule, const TileR
                 rows = std::min(head.query.rows, (request.firstRow + request.rows) << request.level) - first;
   if (rows <= 0) return Matrix::zeros(request.rows, request.cols);
   const Listed listed = listRows(*head.mask, first, rows, job);
-  MaskedHead part = deviceHead(head);
-  part.query = head.query.rowsFrom(first, rows), part.firstRow = first;
-  return head.backend->chosenTile(part, {&listed.seen, rule.keys, rule.mass}, request, job);
+  return head.backend->chosenTile(deviceHead(head, first, rows), {&listed.seen, rule.keys, rule.mass}, request, job);
 }
 
 bool isWithin(const Mask& mask, const Visibility& outer, Job& job) {

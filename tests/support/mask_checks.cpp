@@ -28,6 +28,15 @@ RangeList seenKeys(const MaskCase& c) {
   return seen;
 }
 
+/// Of the head's query row i against key j: scaled, capped, biased.
+double naiveScore(const MaskedHead& head, int64_t i, int64_t j) {
+  double s = 0;
+  for (int64_t x = 0; x < head.key.cols; ++x) s += static_cast<double>(head.query(i, x)) * head.key(j, x);
+  s *= head.scale;
+  if (head.softcap > 0) s = head.softcap * std::tanh(s / head.softcap);
+  return s - head.slope * std::abs(static_cast<double>(i + head.firstRow - j));
+}
+
 NaiveMasked naiveMasked(const MaskedHead& head, const MaskCase& c) {
   NaiveMasked all;
   const int64_t v = head.value.cols;
@@ -37,11 +46,7 @@ NaiveMasked naiveMasked(const MaskedHead& head, const MaskCase& c) {
     double top = -INFINITY, sum = 0;
     for (int64_t j = 0; j < c.keys; ++j) {
       if (!c.sees(i, j)) continue;
-      double s = 0;
-      for (int64_t x = 0; x < head.key.cols; ++x) s += static_cast<double>(head.query(i, x)) * head.key(j, x);
-      s *= head.scale;
-      if (head.softcap > 0) s = head.softcap * std::tanh(s / head.softcap);
-      s -= head.slope * std::abs(static_cast<double>(i + head.firstRow - j));
+      const double s = naiveScore(head, i, j);
       scores[static_cast<size_t>(j)] = s;
       top = std::max(top, s);
     }
@@ -97,11 +102,7 @@ NaiveChosen naiveChosen(const MaskedHead& head, const MaskCase& c, const KeyChoi
     std::vector<std::pair<double, int64_t>> scores;  // by falling score, then by key
     for (int64_t j = 0; j < c.keys; ++j) {
       if (!c.sees(i, j)) continue;
-      double s = 0;
-      for (int64_t x = 0; x < head.key.cols; ++x) s += static_cast<double>(head.query(i, x)) * head.key(j, x);
-      s *= head.scale;
-      if (head.softcap > 0) s = head.softcap * std::tanh(s / head.softcap);
-      scores.emplace_back(-(s - head.slope * std::abs(static_cast<double>(i + head.firstRow - j))), j);
+      scores.emplace_back(-naiveScore(head, i, j), j);
     }
     std::sort(scores.begin(), scores.end());
     double total = 0, sum = 0, squares = 0;
