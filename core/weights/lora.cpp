@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <optional>
 
 #include "core/backend/backend.h"
@@ -195,7 +196,20 @@ LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options, LoraDeco
   return out;
 }
 
-/// Principal cosines between the row spaces of dW_OV's right stack and of the base's W_O.
+constexpr double kIndependent = 1e4;  // condition of rows that are taken as independent
+
+/// L = M B with orthonormal rows B: M^T [p, k] from L L^T. Directions below 1e-5 of the largest are left out: what decoding to float32
+/// leaves of rows that depend on each other.
+DoubleMatrix coordinatesOf(GramBasis basis) {
+  DoubleMatrix& m = basis.reverse;
+  const auto energy = [&](int64_t i) { return std::inner_product(m.row(i), m.row(i) + m.cols, m.row(i), 0.0); };
+  while (m.rows > 1 && energy(m.rows - 1) < 1e-10 * energy(0)) --m.rows;
+  m.values.resize(static_cast<size_t>(m.rows * m.cols));
+  return std::move(m);
+}
+
+/// Principal cosines between the row spaces of dW_OV = L^T R and of the base's W_O. R's rows are more than dW_OV writes where those of
+/// L depend on each other: ranks above the head's width, rows that DoRA changes one by one. Then M^T R takes R's place.
 std::vector<double> writeCosines(const HeadSide& v, const HeadSide& o, LoraDecompositions& decompositions) {
   if (!hasEffect(v) && !hasEffect(o)) return {};
   const Stacks s = stacksOf(v, o);
@@ -208,8 +222,16 @@ std::vector<double> writeCosines(const HeadSide& v, const HeadSide& o, LoraDecom
   for (int64_t i = 0; i < o.rank(); ++i) {
     for (int64_t j = 0; j < cross.cols; ++j) cross(v.rank() + i, j) = o.cross(i, j) / s.secondScale;
   }
+  double condition = 0;
+  choleskyFactor(s.left, &condition);
+  DoubleMatrix written = s.right;
+  if (!(condition < kIndependent)) {
+    const DoubleMatrix m = coordinatesOf(decompositions.basis(s.left));
+    written = multiplyTransposed(multiply(m, s.right), m);
+    cross = multiply(m, cross);
+  }
   std::vector<double> cosines = decompositions.values(
-      multiplyTransposed(multiply(decompositions.basis(s.right).turn, cross), decompositions.basis(o.core.gram).turn));
+      multiplyTransposed(multiply(decompositions.basis(written).turn, cross), decompositions.basis(o.core.gram).turn));
   for (double& c : cosines) c = std::min(1.0, c);
   return cosines;
 }

@@ -222,6 +222,53 @@ struct LatentAdapter {
   ~LatentAdapter() { fs::remove_all(folder); }
 };
 
+/// A PEFT folder with random factors of rank r for one attention map of every layer.
+struct RandomAdapter {
+  fs::path folder = fs::temp_directory_path() / ("headscope_random_adapter_" + std::to_string(::getpid()));
+  RandomAdapter(const Model& model, const std::string& map, int64_t rank) {
+    fs::create_directories(folder);
+    SafetensorsWriter writer;
+    std::mt19937 engine(7);
+    std::normal_distribution<float> normal(0, 0.2F);
+    const auto add = [&](const std::string& name, int64_t rows, int64_t cols) {
+      std::vector<float> values(static_cast<size_t>(rows * cols));
+      for (float& v : values) v = normal(engine);
+      writer.add("base_model.model." + name, {rows, cols}, std::move(values));
+    };
+    for (int64_t l = 0; l < model.spec().layers; ++l) {
+      const std::string module = "model.layers." + std::to_string(l) + ".self_attn." + map;
+      const TensorInfo* info = model.checkpoint().find(module + ".weight");
+      add(module + ".lora_A.weight", rank, info->shape[1]);
+      add(module + ".lora_B.weight", info->shape[0], rank);
+    }
+    writer.write(folder / "adapter_model.safetensors");
+    const nlohmann::json config = {{"peft_type", "LORA"}, {"r", rank}, {"lora_alpha", rank}, {"target_modules", {map}}};
+    std::ofstream(folder / "adapter_config.json") << config.dump();
+  }
+  ~RandomAdapter() { fs::remove_all(folder); }
+};
+
+/// Against the dense change of the merged weights: its right singular vectors, as far as they are no rounding.
+void expectWriteCosines(const Model& base, const Model& adapted, const std::string& where) {
+  const LoraLayer layer = layerLora(base, adapted, 0, {}, Job());
+  const HeadWeights w0 = headWeights(base, 0, Fold::Off), w1 = headWeights(adapted, 0, Fold::Off);
+  for (int64_t h = 0; h < w0.heads; ++h) {
+    const int64_t g = w0.kvHeadOf(h);
+    DoubleMatrix change = transposedMultiply(DoubleMatrix::from(w1.valueOf(g)), DoubleMatrix::from(w1.outputOf(h)));
+    const DoubleMatrix before = transposedMultiply(DoubleMatrix::from(w0.valueOf(g)), DoubleMatrix::from(w0.outputOf(h)));
+    for (size_t i = 0; i < change.values.size(); ++i) change.values[i] -= before.values[i];
+    const SmallSvd written = smallSvd(change);
+    int64_t rank = 0;
+    while (rank < written.right.rows && written.sigma[size_t(rank)] > 1e-5 * written.sigma[0]) ++rank;
+    DoubleMatrix rows(rank, change.cols);
+    std::copy_n(written.right.data(), rows.values.size(), rows.data());
+    const auto expected = singularValues(multiplyTransposed(rows, thinQr(w0.outputOf(h)).basis));
+    const auto& found = layer.heads[size_t(h)].writeCosines;
+    ASSERT_EQ(found.size(), expected.size()) << where << " head " << h;
+    for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(found[i], std::min(1.0, expected[i]), 1e-3) << where << " head " << h;
+  }
+}
+
 /// left^T M right, d x d in double.
 DoubleMatrix dense(const HeadFactors& f, const DoubleMatrix* middle) {
   const DoubleMatrix right = DoubleMatrix::from(f.right);
@@ -246,6 +293,17 @@ void expectCircuit(const LoraCircuit& c, const DoubleMatrix& before, const Doubl
 }
 
 }  // namespace
+
+// A head writes no more than its change's rank: rows that an adapter changes one by one (DoRA), and ranks above the head's width.
+TEST(Lora, principalAnglesWhereTheFactorsAreWiderThanTheChange) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  const Pair dora = openPair("llama_dora");
+  expectWriteCosines(*dora.base, *dora.adapted, "DoRA");
+  for (const char* map : {"o_proj", "v_proj"}) {
+    const RandomAdapter folder(*dora.base, map, 40);
+    expectWriteCosines(*dora.base, *dora.base->withAdapter(Adapter::open(folder.folder)), map);
+  }
+}
 
 TEST(Lora, latentHeadsAgainstDenseProducts) {
   HEADSCOPE_REQUIRE_GOLDEN();
