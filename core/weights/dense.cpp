@@ -11,6 +11,8 @@
 #include "core/base/parallel.h"
 #include "core/weights/lapack.h"
 #include "core/weights/row_panels.h"
+#include "core/weights/small_product.h"
+#include "core/weights/small_triangle.h"
 #include "core/weights/tridiagonal.h"
 #include "core/weights/tridiagonal_values.h"
 
@@ -19,7 +21,7 @@ namespace {
 
 using lapack::asInt, lapack::require;
 
-constexpr int kSmall = 320;  // above, LAPACK's blocks are as quick
+constexpr int64_t kSmall = 320;  // above, the blocks of BLAS and LAPACK are as quick
 
 /// Columns [first, first + count) of `source` in double, [rows, count].
 void widen(ConstMatrixView source, int64_t first, int64_t count, double* target) {
@@ -74,6 +76,10 @@ Matrix DoubleMatrix::toFloat() const {
 DoubleMatrix multiply(const DoubleMatrix& a, const DoubleMatrix& b) {
   DoubleMatrix c(a.rows, b.cols);
   if (a.rows == 0 || b.cols == 0 || a.cols == 0) return c;
+  if (std::max({a.rows, b.cols, a.cols}) <= kSmall) {
+    SmallProduct{.a = SmallOperand::of(a), .b = SmallOperand::of(b)}.into(c);
+    return c;
+  }
   cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, asInt(a.rows), asInt(b.cols), asInt(a.cols), 1.0, a.data(), asInt(a.cols),
               b.data(), asInt(b.cols), 0.0, c.data(), asInt(c.cols));
   return c;
@@ -82,6 +88,10 @@ DoubleMatrix multiply(const DoubleMatrix& a, const DoubleMatrix& b) {
 DoubleMatrix multiplyTransposed(const DoubleMatrix& a, const DoubleMatrix& b) {
   DoubleMatrix c(a.rows, b.rows);
   if (a.rows == 0 || b.rows == 0 || a.cols == 0) return c;
+  if (std::max({a.rows, b.rows, a.cols}) <= kSmall) {
+    SmallProduct{.a = SmallOperand::of(a), .b = SmallOperand::transposeOf(b)}.into(c);
+    return c;
+  }
   cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, asInt(a.rows), asInt(b.rows), asInt(a.cols), 1.0, a.data(), asInt(a.cols), b.data(),
               asInt(b.cols), 0.0, c.data(), asInt(c.cols));
   return c;
@@ -90,6 +100,10 @@ DoubleMatrix multiplyTransposed(const DoubleMatrix& a, const DoubleMatrix& b) {
 DoubleMatrix transposedMultiply(const DoubleMatrix& a, const DoubleMatrix& b) {
   DoubleMatrix c(a.cols, b.cols);
   if (a.cols == 0 || b.cols == 0 || a.rows == 0) return c;
+  if (std::max({a.cols, b.cols, a.rows}) <= kSmall) {
+    SmallProduct{.a = SmallOperand::transposeOf(a), .b = SmallOperand::of(b)}.into(c);
+    return c;
+  }
   cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, asInt(a.cols), asInt(b.cols), asInt(a.rows), 1.0, a.data(), asInt(a.cols), b.data(),
               asInt(b.cols), 0.0, c.data(), asInt(c.cols));
   return c;
@@ -171,7 +185,11 @@ DoubleMatrix choleskyFactor(const DoubleMatrix& g, double* condition) {
     r = g;
     for (int64_t i = 0; i < g.rows; ++i) r(i, i) += shift;
     isShifted = shift > 0;
-    dpotrf_("L", &n, r.data(), &n, &info);
+    if (n <= kSmall) {
+      info = factorToTriangle(r) ? 0 : 1;
+    } else {
+      dpotrf_("L", &n, r.data(), &n, &info);
+    }
     if (info < 0 || shift > largest) require(info, "dpotrf");
   }
   for (int64_t i = 1; i < g.rows; ++i) std::fill_n(r.row(i), i, 0.0);

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "core/weights/small_triangle.h"
+
 namespace headscope::core {
 namespace {
 
@@ -117,14 +119,6 @@ int64_t fusedCount(const CorePair& pair) {
   return std::min(std::min(pair.left->rank(), pair.right->rank()), std::min(pair.left->width, pair.right->width));
 }
 
-/// T S T^T, T upper triangular.
-DoubleMatrix turnedSquare(const DoubleMatrix& triangle, DoubleMatrix square) {
-  const int n = static_cast<int>(triangle.rows);
-  cblas_dtrmm(CblasRowMajor, CblasLeft, CblasUpper, CblasNoTrans, CblasNonUnit, n, n, 1.0, triangle.data(), n, square.data(), n);
-  cblas_dtrmm(CblasRowMajor, CblasRight, CblasUpper, CblasTrans, CblasNonUnit, n, n, 1.0, triangle.data(), n, square.data(), n);
-  return square;
-}
-
 /// By the eigenvalues of what squareOf makes of each pair: the square of its core.
 template <typename SquareOf>
 std::vector<Spectrum> spectraOfSquares(std::span<const CorePair> pairs, const SquareOf& squareOf) {
@@ -150,13 +144,13 @@ std::vector<Spectrum> spectraOfSquares(std::span<const CorePair> pairs, const Sq
 }  // namespace
 
 std::vector<Spectrum> fusedFromGrams(std::span<const CorePair> pairs) {
-  return spectraOfSquares(pairs, [](const CorePair& p) { return turnedSquare(choleskyFactor(p.left->gram), p.right->gram); });
+  return spectraOfSquares(pairs, [](const CorePair& p) { return turnedByTriangle(choleskyFactor(p.left->gram), p.right->gram); });
 }
 
 std::vector<Spectrum> fusedSpectra(std::span<const CorePair> pairs, const DoubleMatrix* middle) {
   return spectraOfSquares(pairs, [&](const CorePair& p) {  // R_l (M R_r^T R_r M^T) R_l^T
-    return turnedSquare(p.left->triangle,
-                        middle != nullptr ? multiplyTransposed(multiply(*middle, p.right->gram), *middle) : p.right->gram);
+    return turnedByTriangle(p.left->triangle,
+                            middle != nullptr ? multiplyTransposed(multiply(*middle, p.right->gram), *middle) : p.right->gram);
   });
 }
 

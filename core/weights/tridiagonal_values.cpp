@@ -12,7 +12,7 @@
 namespace headscope::core {
 namespace {
 
-constexpr int kLanes = 4;
+constexpr int kLanes = 6;
 
 /// Where a QL sweep over rows [l, m] stands: `left` steps to go, the next at row i. e holds squares.
 struct Sweep {
@@ -30,11 +30,12 @@ void advance(Sweep* const* sweeps, int64_t steps) {
     for (int k = 0; k < kCount; ++k) {
       Sweep& w = at[k];
       const double square = w.e[w.i], alpha = w.d[w.i], r = w.p + square, before = w.c, gammaBefore = w.gamma;
+      const double inverse = 1 / r, growth = r / w.p;  // 1 / c, by a division that does not wait for c
       w.e[w.i + 1] = w.s * r;
-      w.c = w.p / r, w.s = square / r;
+      w.c = w.p * inverse, w.s = square * inverse;
       w.gamma = w.c * (alpha - w.sigma) - w.s * gammaBefore;
       w.d[w.i + 1] = gammaBefore + (alpha - w.gamma);
-      w.p = w.c != 0 ? w.gamma * w.gamma / w.c : before * square;
+      w.p = growth <= std::numeric_limits<double>::max() ? w.gamma * w.gamma * growth : before * square;
       --w.i;
     }
   }
@@ -155,6 +156,12 @@ void tridiagonalValues(std::span<Tridiagonal> together) {
         break;
       case 3:
         advance<3>(sweeps.data(), steps);
+        break;
+      case 4:
+        advance<4>(sweeps.data(), steps);
+        break;
+      case 5:
+        advance<5>(sweeps.data(), steps);
         break;
       default:
         advance<kLanes>(sweeps.data(), steps);

@@ -1,0 +1,144 @@
+#include "core/weights/small_product.h"
+
+#include <algorithm>
+#include <cassert>
+#include <cstring>
+
+namespace headscope::core {
+namespace {
+
+typedef double Lane __attribute__((vector_size(64)));
+constexpr int64_t kLane = 8, kRows = 8, kCols = 16;  // a register tile
+constexpr int64_t kDepth = 192;                      // of a packed panel: with the rows of A it stays in the first-level cache
+
+Lane load(const double* from) {
+  Lane lane;
+  std::memcpy(&lane, from, sizeof lane);
+  return lane;
+}
+void store(double* to, const Lane& lane) { std::memcpy(to, &lane, sizeof lane); }
+
+/// 8 x 8 numbers turned: to[c * toStride + r] = from[r * stride + c].
+void turnEight(const double* from, int64_t stride, double* to, int64_t toStride) {
+  Lane a[8], b[8];
+  for (int r = 0; r < 8; ++r) a[r] = load(from + r * stride);
+  for (int r = 0; r < 8; r += 2) {  // pairs of rows
+    b[r] = __builtin_shufflevector(a[r], a[r + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+    b[r + 1] = __builtin_shufflevector(a[r], a[r + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+  }
+  for (int r = 0; r < 8; r += 4) {  // of fours
+    for (int s = 0; s < 2; ++s) {
+      a[r + s] = __builtin_shufflevector(b[r + s], b[r + s + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      a[r + s + 2] = __builtin_shufflevector(b[r + s], b[r + s + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  }
+  for (int c = 0; c < 4; ++c) {
+    store(to + c * toStride, __builtin_shufflevector(a[c], a[c + 4], 0, 1, 2, 3, 8, 9, 10, 11));
+    store(to + (c + 4) * toStride, __builtin_shufflevector(a[c], a[c + 4], 4, 5, 6, 7, 12, 13, 14, 15));
+  }
+}
+
+/// panel[p * kCols + j] = b(first + p, col + j), zero beyond B's last column.
+void pack(const SmallOperand& b, int64_t first, int64_t depth, int64_t col, double* panel) {
+  const int64_t cols = std::min(kCols, b.cols - col);
+  const double* from = b.data + first * b.rowStride + col * b.colStride;
+  int64_t p = 0;
+  if (cols == kCols && b.colStride == 1) {
+    for (; p < depth; ++p) std::memcpy(panel + p * kCols, from + p * b.rowStride, kCols * sizeof(double));
+  } else if (cols == kCols && b.rowStride == 1) {
+    for (; p + kLane <= depth; p += kLane) {
+      turnEight(from + p, b.colStride, panel + p * kCols, kCols);
+      turnEight(from + p + kLane * b.colStride, b.colStride, panel + p * kCols + kLane, kCols);
+    }
+  }
+  for (; p < depth; ++p) {
+    for (int64_t j = 0; j < kCols; ++j) panel[p * kCols + j] = j < cols ? from[p * b.rowStride + j * b.colStride] : 0.0;
+  }
+}
+
+/// c [kCount, kCols] = (isAdded ? c : 0) + factor a panel.
+template <int64_t kCount>
+void tile(const double* a, int64_t rowStride, int64_t colStride, const double* panel, int64_t depth, double factor, bool isAdded, double* c,
+          int64_t stride) {
+  Lane sums[kCount][2] = {};
+  for (int64_t p = 0; p < depth; ++p, a += colStride, panel += kCols) {
+    const Lane low = load(panel), high = load(panel + kLane);
+    for (int64_t r = 0; r < kCount; ++r) {
+      const double entry = a[r * rowStride];
+      sums[r][0] += low * entry;
+      sums[r][1] += high * entry;
+    }
+  }
+  for (int64_t r = 0; r < kCount; ++r) {
+    double* at = c + r * stride;
+    for (int half = 0; half < 2; ++half)
+      store(at + half * kLane, isAdded ? load(at + half * kLane) + sums[r][half] * factor : sums[r][half] * factor);
+  }
+}
+
+void rowsOf(int64_t rows, const double* a, int64_t rowStride, int64_t colStride, const double* panel, int64_t depth, double factor,
+            bool isAdded, double* c, int64_t stride) {
+  if (rows == kRows) {
+    if (colStride == 1) {
+      tile<kRows>(a, rowStride, 1, panel, depth, factor, isAdded, c, stride);
+    } else {
+      tile<kRows>(a, 1, colStride, panel, depth, factor, isAdded, c, stride);
+    }
+    return;
+  }
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) tile<4>(a + r * rowStride, rowStride, colStride, panel, depth, factor, isAdded, c + r * stride, stride);
+  for (; r < rows; ++r) tile<1>(a + r * rowStride, rowStride, colStride, panel, depth, factor, isAdded, c + r * stride, stride);
+}
+
+}  // namespace
+
+void SmallProduct::into(double* c, int64_t stride) const {
+  assert(a.cols == b.rows && (a.rowStride == 1 || a.colStride == 1) && (b.rowStride == 1 || b.colStride == 1));
+  alignas(64) double panel[kDepth * kCols];
+  alignas(64) double part[kRows * kCols];
+  const int64_t m = a.rows, n = b.cols, k = a.cols;
+  for (int64_t col = 0; col < n; col += kCols) {
+    const int64_t cols = std::min(kCols, n - col), lastRow = isUpper ? std::min(m, col + cols) : m;
+    const int64_t begin = bIsLower ? std::min(col, k) : 0;
+    for (int64_t first = begin; first < k || first == begin; first += kDepth) {
+      const int64_t depth = std::min(kDepth, k - first);
+      if (depth > 0) pack(b, first, depth, col, panel);
+      for (int64_t row = 0; row < lastRow; row += kRows) {
+        const int64_t rows = std::min(kRows, m - row), skipped = aIsUpper ? std::clamp<int64_t>(row - first, 0, depth) : 0;
+        const double *from = a.data + row * a.rowStride + (first + skipped) * a.colStride, *b16 = panel + skipped * kCols;
+        double* to = c + row * stride + col;
+        const bool adds = isAdded || first > begin;
+        if (cols == kCols) {
+          rowsOf(rows, from, a.rowStride, a.colStride, b16, depth - skipped, factor, adds, to, stride);
+          continue;
+        }
+        rowsOf(rows, from, a.rowStride, a.colStride, b16, depth - skipped, factor, false, part, kCols);
+        for (int64_t r = 0; r < rows; ++r) {
+          for (int64_t j = 0; j < cols; ++j) to[r * stride + j] = (adds ? to[r * stride + j] : 0.0) + part[r * kCols + j];
+        }
+      }
+    }
+  }
+}
+
+void mirrorBelow(DoubleMatrix& a) {
+  const int64_t n = a.rows;
+  for (int64_t i = 0; i < n; i += kLane) {
+    const int64_t rows = std::min(kLane, n - i);
+    for (int64_t r = i; r < i + rows; ++r) {
+      for (int64_t c = i; c < r; ++c) a(r, c) = a(c, r);
+    }
+    for (int64_t j = i + rows; j < n; j += kLane) {
+      if (rows == kLane && j + kLane <= n) {
+        turnEight(a.row(i) + j, n, a.row(j) + i, n);
+        continue;
+      }
+      for (int64_t r = j; r < std::min(j + kLane, n); ++r) {
+        for (int64_t c = i; c < i + rows; ++c) a(r, c) = a(c, r);
+      }
+    }
+  }
+}
+
+}  // namespace headscope::core
