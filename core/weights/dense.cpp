@@ -11,6 +11,7 @@
 #include "core/base/parallel.h"
 #include "core/weights/lapack.h"
 #include "core/weights/row_panels.h"
+#include "core/weights/small_norms.h"
 #include "core/weights/small_product.h"
 #include "core/weights/small_triangle.h"
 #include "core/weights/tridiagonal.h"
@@ -61,9 +62,7 @@ DoubleMatrix DoubleMatrix::from(ConstMatrixView source) {
 
 DoubleMatrix DoubleMatrix::transposed() const {
   DoubleMatrix a(cols, rows);
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < cols; ++c) a(c, r) = (*this)(r, c);
-  }
+  if (!values.empty()) turnOver(data(), rows, cols, cols, a.data(), rows);
   return a;
 }
 
@@ -107,12 +106,6 @@ DoubleMatrix transposedMultiply(const DoubleMatrix& a, const DoubleMatrix& b) {
   cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, asInt(a.cols), asInt(b.cols), asInt(a.rows), 1.0, a.data(), asInt(a.cols), b.data(),
               asInt(b.cols), 0.0, c.data(), asInt(c.cols));
   return c;
-}
-
-double innerProduct(const DoubleMatrix& a, const DoubleMatrix& b) {
-  double sum = 0;
-  for (size_t i = 0; i < a.values.size(); ++i) sum += a.values[i] * b.values[i];
-  return sum;
 }
 
 double frobeniusNorm(ConstMatrixView a) {
@@ -234,8 +227,7 @@ std::vector<std::vector<double>> symmetricEigenvalues(std::vector<DoubleMatrix> 
   std::vector<size_t> whose;
   for (size_t i = 0; i < together.size(); ++i) {
     const DoubleMatrix& a = together[i];
-    double largest = 0;
-    for (const double v : a.values) largest = std::isfinite(v) ? std::max(largest, std::abs(v)) : v;
+    const double largest = largestEntry(a);
     if (a.rows <= kSmall && largest > 1e-100 && largest < 1e100) {  // squares neither vanish nor overflow
       reduced.push_back(reduceToTridiagonal(a)), whose.push_back(i);
     } else {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/weights/small_norms.h"
 #include "core/weights/small_triangle.h"
 
 namespace headscope::core {
@@ -19,32 +20,6 @@ Spectrum notFinite(int64_t count) {
   s.noise = std::numeric_limits<double>::quiet_NaN();
   s.sigma.assign(static_cast<size_t>(count), std::numeric_limits<double>::quiet_NaN());
   return s;
-}
-
-bool isAllFinite(const DoubleMatrix& a) {
-  return std::all_of(a.values.begin(), a.values.end(), [](double v) { return std::isfinite(v); });
-}
-
-/// Largest eigenvalue of a positive semi-definite matrix by power steps from its heaviest row: from below, within a few percent.
-double largestEigenvalue(const DoubleMatrix& g) {
-  const int64_t n = g.rows;
-  int64_t heaviest = 0;
-  for (int64_t i = 1; i < n; ++i) heaviest = g(i, i) > g(heaviest, heaviest) ? i : heaviest;
-  if (n == 0 || g(heaviest, heaviest) <= 0) return 0;
-  std::vector<double> x(g.row(heaviest), g.row(heaviest) + n), y(static_cast<size_t>(n));
-  double value = 0;
-  for (int step = 0; step < 12; ++step) {
-    double norm = 0;
-    for (double v : x) norm += v * v;
-    norm = std::sqrt(norm);
-    if (norm <= 0) return value;
-    for (double& v : x) v /= norm;
-    cblas_dgemv(CblasRowMajor, CblasNoTrans, static_cast<int>(n), static_cast<int>(n), 1.0, g.data(), static_cast<int>(n), x.data(), 1, 0.0,
-                y.data(), 1);
-    value = cblas_ddot(static_cast<int>(n), x.data(), 1, y.data(), 1);
-    x = y;
-  }
-  return value;
 }
 
 /// Error of values that were taken as roots of a squared matrix's eigenvalues.

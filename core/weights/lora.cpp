@@ -16,21 +16,23 @@
 #include "core/weights/layer_factors.h"
 #include "core/weights/lora_decompositions.h"
 #include "core/weights/lora_sides.h"
+#include "core/weights/small_product.h"
 
 namespace headscope::core {
 namespace {
 
-/// [a, b; b^T, c]
-DoubleMatrix blocks(const DoubleMatrix& a, const DoubleMatrix& b, const DoubleMatrix& c) {
+/// [a s^2, b s t; (b s t)^T, c t^2], a and c symmetric.
+DoubleMatrix blocks(const DoubleMatrix& a, const DoubleMatrix& b, const DoubleMatrix& c, double s, double t) {
   const int64_t n = a.rows, m = c.rows;
   DoubleMatrix out(n + m, n + m);
   for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j < n; ++j) out(i, j) = a(i, j);
-    for (int64_t j = 0; j < m; ++j) out(i, n + j) = out(n + j, i) = b(i, j);
+    for (int64_t j = 0; j < n; ++j) out(i, j) = a(i, j) * s * s;
+    for (int64_t j = 0; j < m; ++j) out(i, n + j) = b(i, j) * s * t;
   }
   for (int64_t i = 0; i < m; ++i) {
-    for (int64_t j = 0; j < m; ++j) out(n + i, n + j) = c(i, j);
+    for (int64_t j = 0; j < m; ++j) out(n + i, n + j) = c(i, j) * t * t;
   }
+  mirrorBelow(out);
   return out;
 }
 
@@ -40,43 +42,35 @@ double trace(const DoubleMatrix& a) {
   return sum;
 }
 
-void scaleBlock(DoubleMatrix& g, int64_t first, int64_t count, double factor) {
-  for (int64_t i = first; i < first + count; ++i) {
-    for (int64_t j = 0; j < g.cols; ++j) g(i, j) *= factor;
-  }
-  for (int64_t i = 0; i < g.rows; ++i) {
-    for (int64_t j = first; j < first + count; ++j) g(i, j) *= factor;
-  }
-}
-
-/// C^T G C
-DoubleMatrix within(const DoubleMatrix& c, const DoubleMatrix& g) { return transposedMultiply(c, multiply(g, c)); }
-
-/// dW = [D_a; C_b^T F_a]^T [C_a^T F_b,after; D_b] as Gram matrices of the two stacks, the halves brought to one size.
+/// dW = [D_a; C_b^T F_a]^T [C_a^T F_b,after; D_b] as Gram matrices of the two stacks, the halves brought to one size, and what the terms'
+/// norms need of them.
 struct Stacks {
   DoubleMatrix left, right;
   DoubleMatrix leftSecond;                 // C_b^T F_a F_a^T C_b, not scaled
+  DoubleMatrix rightBase;                  // C_a^T F_b F_b^T C_a, not scaled: the first of the right stack before its side changed
+  DoubleMatrix middle, middleEnd;          // C_a^T C_b and that times D_b D_b^T [r_a, r_b]
   double firstScale = 1, secondScale = 1;  // what D_a and C_b^T F_a were multiplied by; their partners by the inverse
 };
 
 double balance(double left, double right) { return left > 0 && right > 0 ? std::pow(right / left, 0.25) : 1.0; }
 
 Stacks stacksOf(const HeadSide& a, const HeadSide& b) {
-  DoubleMatrix leftSecond = within(b.coefficients, a.core.gram);
-  const DoubleMatrix rightFirst = within(a.coefficients, b.coreAfter().gram);
-  // F_b,after D_b^T = F_b D_b^T + C_b D_b D_b^T
-  DoubleMatrix meeting = b.cross.transposed();
-  const DoubleMatrix own = multiply(b.coefficients, b.directionGram);
-  for (size_t i = 0; i < meeting.values.size(); ++i) meeting.values[i] += own.values[i];
   Stacks s;
-  s.left = blocks(a.directionGram, multiply(a.cross, b.coefficients), leftSecond);
-  s.right = blocks(rightFirst, transposedMultiply(a.coefficients, meeting), b.directionGram);
+  s.leftSecond = within(b.coefficients, a.core.gram);
+  s.rightBase = within(a.coefficients, b.core.gram);
+  s.middle = transposedMultiply(a.coefficients, b.coefficients);
+  s.middleEnd = multiply(s.middle, b.directionGram);
+  // F_b,after F_b,after^T as in HeadSide::finish, seen through C_a: M H + (M H)^T more than before, M = C_a^T C_b
+  DoubleMatrix half = multiply(b.cross, a.coefficients), meeting = half.transposed(), rightFirst = s.rightBase;
+  const DoubleMatrix end = s.middleEnd.transposed();
+  for (size_t i = 0; i < half.values.size(); ++i) half.values[i] += end.values[i] / 2;
+  addWithTranspose(s.middle, half, rightFirst);
+  // C_a^T F_b,after D_b^T = C_a^T F_b D_b^T + M D_b D_b^T
+  for (size_t i = 0; i < meeting.values.size(); ++i) meeting.values[i] += s.middleEnd.values[i];
   s.firstScale = balance(trace(a.directionGram), trace(rightFirst));
-  s.secondScale = balance(trace(leftSecond), trace(b.directionGram));
-  const int64_t ra = a.rank(), rb = b.rank();
-  scaleBlock(s.left, 0, ra, s.firstScale), scaleBlock(s.right, 0, ra, 1 / s.firstScale);
-  scaleBlock(s.left, ra, rb, s.secondScale), scaleBlock(s.right, ra, rb, 1 / s.secondScale);
-  s.leftSecond = std::move(leftSecond);
+  s.secondScale = balance(trace(s.leftSecond), trace(b.directionGram));
+  s.left = blocks(a.directionGram, multiply(a.cross, b.coefficients), s.leftSecond, s.firstScale, s.secondScale);
+  s.right = blocks(rightFirst, meeting, b.directionGram, 1 / s.firstScale, 1 / s.secondScale);
   return s;
 }
 
@@ -158,7 +152,7 @@ LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options, LoraDeco
   const auto isFinite = [](const CorePair& p) { return p.left->isFinite && p.right->isFinite; };
   if (isChanged && isFinite(pairs[0]) && isFinite(pairs[1])) {
     s = stacksOf(a, b);
-    changeLeft = gramCore(s.left, d), changeRight = gramCore(s.right, d);
+    changeLeft = gramCore(std::move(s.left), d), changeRight = gramCore(std::move(s.right), d);
     pairs.push_back({&changeLeft, &changeRight});
   }
   std::vector<Spectrum> spectra = decompositions.fused(pairs);
@@ -179,15 +173,14 @@ LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options, LoraDeco
     for (const double v : out.change.sigma) squared += v * v;
     out.relative = base > 0 ? std::sqrt(squared / base) : squared > 0 ? std::numeric_limits<double>::infinity() : 0.0;
 
-    const DoubleMatrix middle = transposedMultiply(a.coefficients, b.coefficients);
-    const DoubleMatrix firstRight = within(a.coefficients, b.core.gram), &secondLeft = s.leftSecond;
     const auto norm = [](double squaredNorm) { return std::sqrt(std::max(0.0, squaredNorm)); };
-    out.termNorms = {norm(innerProduct(a.directionGram, firstRight)), norm(innerProduct(secondLeft, b.directionGram)),
-                     norm(innerProduct(multiply(multiply(a.directionGram, middle), b.directionGram), middle))};
+    out.termNorms = {norm(innerProduct(a.directionGram, s.rightBase)), norm(innerProduct(s.leftSecond, b.directionGram)),
+                     norm(innerProduct(multiply(a.directionGram, s.middleEnd), s.middle))};
     if (options.withDetails) {
       const FactorCore da = gramCore(a.directionGram, d), db = gramCore(b.directionGram, d);
-      out.termSigma = {decompositions.fusedExactly(da, gramCore(firstRight, d)).sigma,
-                       decompositions.fusedExactly(gramCore(secondLeft, d), db).sigma, decompositions.fusedExactly(da, db, &middle).sigma};
+      out.termSigma = {decompositions.fusedExactly(da, gramCore(s.rightBase, d)).sigma,
+                       decompositions.fusedExactly(gramCore(s.leftSecond, d), db).sigma,
+                       decompositions.fusedExactly(da, db, &s.middle).sigma};
     }
   }
   out.change.sigma.resize(static_cast<size_t>(n), 0.0);

@@ -7,6 +7,7 @@
 #include "core/base/job.h"
 #include "core/base/parallel.h"
 #include "core/weights/head_grams.h"
+#include "core/weights/small_product.h"
 
 namespace headscope::core {
 namespace {
@@ -91,18 +92,12 @@ StackedTerms stackTerms(const LinearChange* change) {
 
 void HeadSide::finish() {
   if (isChanged()) {
-    // (F + C D)(F + C D)^T = F F^T + C (D F^T + D D^T C^T / 2) + its transpose
-    DoubleMatrix half = multiplyTransposed(directionGram, coefficients);
-    squaredChange = 0;
-    for (int64_t i = 0; i < rank(); ++i) {
-      for (int64_t j = 0; j < width; ++j) squaredChange += half(i, j) * coefficients(j, i), half(i, j) = cross(i, j) + half(i, j) / 2;
-    }
-    squaredChange = std::max(0.0, squaredChange);
-    DoubleMatrix after = multiply(coefficients, half);
-    for (int64_t i = 0; i < width; ++i) {
-      for (int64_t j = 0; j < i; ++j) after(i, j) = after(j, i) = gram(i, j) + after(i, j) + after(j, i);
-      after(i, i) = gram(i, i) + 2 * after(i, i);
-    }
+    // (F + C D)(F + C D)^T = F F^T + C H + (C H)^T with H = D F^T + D D^T C^T / 2
+    const DoubleMatrix own = multiply(coefficients, directionGram);
+    squaredChange = std::max(0.0, innerProduct(own, coefficients));
+    DoubleMatrix half = own.transposed(), after = gram;
+    for (size_t i = 0; i < half.values.size(); ++i) half.values[i] = cross.values[i] + half.values[i] / 2;
+    addWithTranspose(coefficients, half, after);
     changedCore = gramCore(std::move(after), depth);
   }
   core = gramCore(std::move(gram), depth);

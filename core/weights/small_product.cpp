@@ -98,6 +98,11 @@ void SmallProduct::into(double* c, int64_t stride) const {
   alignas(64) double panel[kDepth * kCols];
   alignas(64) double part[kRows * kCols];
   const int64_t m = a.rows, n = b.cols, k = a.cols;
+  if (m == 0 || n == 0) return;
+  if (k == 0) {
+    for (int64_t r = 0; !isAdded && r < m; ++r) std::fill_n(c + r * stride, n, 0.0);
+    return;
+  }
   for (int64_t col = 0; col < n; col += kCols) {
     const int64_t cols = std::min(kCols, n - col), lastRow = isUpper ? std::min(m, col + cols) : m;
     const int64_t begin = bIsLower ? std::min(col, k) : 0;
@@ -122,22 +127,42 @@ void SmallProduct::into(double* c, int64_t stride) const {
   }
 }
 
+void addWithTranspose(const DoubleMatrix& a, const DoubleMatrix& b, DoubleMatrix& g) {
+  SmallProduct{.a = SmallOperand::of(a), .b = SmallOperand::of(b), .isAdded = true, .isUpper = true}.into(g);
+  SmallProduct{.a = SmallOperand::transposeOf(b), .b = SmallOperand::transposeOf(a), .isAdded = true, .isUpper = true}.into(g);
+  mirrorBelow(g);
+}
+
+DoubleMatrix within(const DoubleMatrix& c, const DoubleMatrix& g) {
+  const DoubleMatrix half = multiply(g, c);
+  DoubleMatrix out(c.cols, c.cols);
+  SmallProduct{.a = SmallOperand::transposeOf(c), .b = SmallOperand::of(half), .isUpper = true}.into(out);
+  mirrorBelow(out);
+  return out;
+}
+
+void turnOver(const double* from, int64_t rows, int64_t cols, int64_t stride, double* to, int64_t toStride) {
+  for (int64_t r = 0; r < rows; r += kLane) {
+    for (int64_t c = 0; c < cols; c += kLane) {
+      if (r + kLane <= rows && c + kLane <= cols) {
+        turnEight(from + r * stride + c, stride, to + c * toStride + r, toStride);
+        continue;
+      }
+      for (int64_t i = r; i < std::min(r + kLane, rows); ++i) {
+        for (int64_t j = c; j < std::min(c + kLane, cols); ++j) to[j * toStride + i] = from[i * stride + j];
+      }
+    }
+  }
+}
+
 void mirrorBelow(DoubleMatrix& a) {
   const int64_t n = a.rows;
   for (int64_t i = 0; i < n; i += kLane) {
-    const int64_t rows = std::min(kLane, n - i);
-    for (int64_t r = i; r < i + rows; ++r) {
+    const int64_t next = std::min(i + kLane, n);
+    for (int64_t r = i; r < next; ++r) {
       for (int64_t c = i; c < r; ++c) a(r, c) = a(c, r);
     }
-    for (int64_t j = i + rows; j < n; j += kLane) {
-      if (rows == kLane && j + kLane <= n) {
-        turnEight(a.row(i) + j, n, a.row(j) + i, n);
-        continue;
-      }
-      for (int64_t r = j; r < std::min(j + kLane, n); ++r) {
-        for (int64_t c = i; c < i + rows; ++c) a(r, c) = a(c, r);
-      }
-    }
+    if (next < n) turnOver(a.row(i) + next, next - i, n - next, n, a.row(next) + i, n);
   }
 }
 

@@ -31,6 +31,12 @@ struct SmallProduct {
   void into(DoubleMatrix& c) const { into(c.data(), c.cols); }
 };
 
+/// G += A B + (A B)^T, G symmetric [n, n], A [n, r], B [r, n]: 2 n^2 r operations.
+void addWithTranspose(const DoubleMatrix& a, const DoubleMatrix& b, DoubleMatrix& g);
+/// C^T G C, G symmetric [k, k], C [k, r].
+DoubleMatrix within(const DoubleMatrix& c, const DoubleMatrix& g);
+/// to[c * toStride + r] = from[r * stride + c] of [rows, cols] numbers.
+void turnOver(const double* from, int64_t rows, int64_t cols, int64_t stride, double* to, int64_t toStride);
 /// Copies what is above the diagonal below it.
 void mirrorBelow(DoubleMatrix& a);
 
