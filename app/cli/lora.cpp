@@ -34,11 +34,14 @@ json numbers(const std::vector<double>& values) {
   return out;
 }
 
+/// null where weights are not finite.
+json rankOrNull(int64_t rank) { return rank < 0 ? json(nullptr) : json(rank); }
+
 json ranksOf(const core::Spectrum& s) {
   const core::RankMeasures m = core::rankMeasures(s.sigma);
   return {{"sigma", numbers(s.sigma)},
-          {"effective_rank_1_percent", m.effectiveAt1Percent},
-          {"effective_rank_0_1_percent", m.effectiveAt01Percent},
+          {"effective_rank_1_percent", rankOrNull(m.effectiveAt1Percent)},
+          {"effective_rank_0_1_percent", rankOrNull(m.effectiveAt01Percent)},
           {"stable_rank", numberOrNull(m.stable)},
           {"frobenius_norm", numberOrNull(m.frobenius)}};
 }
@@ -54,8 +57,8 @@ json circuitOf(const core::LoraCircuit& c, const char* first, const char* second
           {"before", ranksOf(c.before)},
           {"after", ranksOf(c.after)},
           {"terms", std::move(terms)},
-          {"intruders_left", c.intrudersLeft},
-          {"intruders_right", c.intrudersRight}};
+          {"intruders_left", rankOrNull(c.intrudersLeft)},
+          {"intruders_right", rankOrNull(c.intrudersRight)}};
 }
 
 json headOf(const core::HeadLora& h) {
@@ -90,7 +93,24 @@ struct Result {
   std::vector<core::EdgeChange> edges;  // that changed most
   int64_t offset = 0;
   std::vector<std::string> notes;
+
+  int64_t besideAttention() const {
+    return std::count_if(modules.begin(), modules.end(), [](const core::LoraModule& m) { return !m.isAttention; });
+  }
 };
+
+/// What the file's reader must know, on standard error.
+void say(const Result& r, bool isQuiet) {
+  if (isQuiet) return;
+  const auto line = [](const std::string& text) { std::fprintf(stderr, "headscope: %s\n", text.c_str()); };
+  for (const std::string& note : r.notes) line(note);
+  for (const core::LoraLayer& layer : r.layers) {
+    for (const std::string& note : layer.notes) line(note);
+  }
+  if (r.besideAttention() > 0)
+    line(std::to_string(r.besideAttention()) + " of the adapter's " + std::to_string(r.modules.size()) +
+         " modules are not attention: they change no head's matrices");
+}
 
 void writeJson(const std::string& path, const Result& r) {
   json out = {{"model", r.base->name()},
@@ -98,18 +118,16 @@ void writeJson(const std::string& path, const Result& r) {
               {"rope_offset", r.offset},
               {"heads", json::array()},
               {"modules", json::array()}};
-  int64_t others = 0;
   for (const core::LoraModule& m : r.modules) {
     out["modules"].push_back({{"module", m.path},
                               {"rank", m.rank},
                               {"scale", m.scale},
-                              {"effective_rank_0_1_percent", m.effectiveRank},
-                              {"wasted_rank", m.wastedRank},
+                              {"effective_rank_0_1_percent", rankOrNull(m.effectiveRank)},
+                              {"wasted_rank", m.effectiveRank < 0 ? json(nullptr) : json(m.wastedRank)},
                               {"is_attention", m.isAttention},
                               {"sigma", numbers(m.sigma)}});
-    others += !m.isAttention;
   }
-  out["modules_beside_attention"] = others;
+  out["modules_beside_attention"] = r.besideAttention();
   json notes = json::array(), intruders = json::array();
   for (const std::string& note : r.adapted->notes()) notes.push_back(note);
   for (const std::string& note : r.notes) notes.push_back(note);
@@ -196,8 +214,8 @@ void run(const LoraFlags& flags, CommonFlags common) {
       job.report(static_cast<double>(l) / static_cast<double>(layers), "layer " + std::to_string(l + 1) + " of " + std::to_string(layers));
       r.layers.push_back(core::layerLora(*r.base, *r.adapted, l, options, job));
     }
-    if (!isJson) return;
     r.modules = core::loraModules(*r.adapted, job);
+    if (!isJson) return;
     core::CompositionOptions compose;
     compose.fold = core::defaultFold(r.base->spec());
     compose.backend = options.backend;
@@ -208,6 +226,7 @@ void run(const LoraFlags& flags, CommonFlags common) {
     const core::Composition before = core::composition(*r.base, compose, job), after = core::composition(*r.adapted, compose, job);
     r.edges = core::changedEdges(before, after, core::EdgeOrder::Size, flags.edges, nullptr, job);
   });
+  say(r, common.isQuiet);
   if (isJson) return writeJson(flags.out, r);
   if (isCsv) return writeCsv(flags.out, r);
   writeTensors(flags.out, r);

@@ -1,6 +1,7 @@
 // headscope norms MODEL...: spectral norms of attention maps against fan-in and fan-out over a family of checkpoints.
 #include <CLI/CLI.hpp>
 #include <cmath>
+#include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
@@ -34,6 +35,11 @@ void run(const NormsFlags& flags, const CommonFlags& common) {
     for (const std::string& name : flags.models) {
       const auto found = core::normPoints(*openModel(name, common), job, backend.get());
       points.insert(points.end(), found.begin(), found.end());
+      for (const core::NormPoint& p : found) {
+        if (!common.isQuiet && !std::isfinite(p.spectral))
+          std::fprintf(stderr, "headscope: %s, layer %lld, %s: NaN or infinite values\n", p.model.c_str(), static_cast<long long>(p.layer),
+                       p.matrix.c_str());
+      }
     }
   });
   const std::vector<std::string> columns = {"model",

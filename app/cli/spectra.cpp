@@ -1,5 +1,6 @@
 // headscope spectra MODEL: singular values and ranks of every head's matrices.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <memory>
@@ -125,7 +126,7 @@ void writeJson(const SpectraFlags& flags, const core::Model& model, const core::
     for (size_t l = 0; l < weighting.shares.size(); ++l) {
       for (const core::BiasShare& share : weighting.shares[l]) {
         for (size_t h = 0; h < share.heads.size(); ++h) {
-          out["bias_shares"].push_back({{"layer", l}, {"head", h}, {"matrix", share.matrix}, {"bias_share", share.heads[h]}});
+          out["bias_shares"].push_back({{"layer", l}, {"head", h}, {"matrix", share.matrix}, {"bias_share", numberOrNull(share.heads[h])}});
         }
       }
     }
@@ -133,7 +134,16 @@ void writeJson(const SpectraFlags& flags, const core::Model& model, const core::
   core::writeFileWhole(flags.out, [&](std::ostream& file) { file << out.dump(-1, ' ', false, json::error_handler_t::replace) << '\n'; });
 }
 
-void writeCsv(const SpectraFlags& flags, const std::vector<core::LayerSpectra>& layers) {
+/// Of one record; null where there is none.
+json biasShareOf(const Weighting& weighting, const json& record) {
+  for (const core::BiasShare& share : weighting.shares[record["layer"].get<size_t>()]) {
+    if (share.matrix == record["matrix"] && record["head"].is_number()) return numberOrNull(share.heads[record["head"].get<size_t>()]);
+  }
+  return nullptr;
+}
+
+/// Columns bias_share (weighted), and alpha with its range (whole matrices), where there are any.
+void writeCsv(const SpectraFlags& flags, const std::vector<core::LayerSpectra>& layers, const Weighting& weighting) {
   static constexpr const char* kColumns[] = {"effective_rank_1_percent",
                                              "effective_rank_0_1_percent",
                                              "stable_rank",
@@ -142,16 +152,29 @@ void writeCsv(const SpectraFlags& flags, const std::vector<core::LayerSpectra>& 
                                              "frobenius_norm",
                                              "signal",
                                              "noise"};
+  static constexpr const char* kTail[] = {"alpha", "xmin", "xmax", "distance", "tail"};
   core::writeFileWhole(flags.out, [&](std::ostream& file) {
+    const bool hasTails = std::any_of(layers.begin(), layers.end(), [](const core::LayerSpectra& layer) {
+      return std::any_of(layer.matrices.begin(), layer.matrices.end(), [](const core::MatrixSpectra& m) { return m.isWhole; });
+    });
     file << "layer,head,matrix";
     for (const char* column : kColumns) file << ',' << column;
+    if (hasTails) {
+      for (const char* column : kTail) file << ",power_law_" << column;
+    }
+    if (weighting.tokens > 0) file << ",bias_share";
     file << '\n';
+    const auto cell = [&](const json& value) { file << ',' << (value.is_null() ? "nan" : value.dump()); };
     for (const core::LayerSpectra& layer : layers) {
       for (const core::MatrixSpectra& matrix : layer.matrices) {
         for (size_t h = 0; h < matrix.heads.size(); ++h) {
           const json record = recordOf(layer, matrix, h);
           file << layer.layer << ',' << (matrix.isWhole ? "" : std::to_string(h)) << ',' << matrix.name;
-          for (const char* column : kColumns) file << ',' << (record[column].is_null() ? "nan" : record[column].dump());
+          for (const char* column : kColumns) cell(record[column]);
+          for (const char* column : kTail) {
+            if (hasTails) cell(record.contains("power_law") ? record["power_law"][column] : json(nullptr));
+          }
+          if (weighting.tokens > 0) cell(biasShareOf(weighting, record));
           file << '\n';
         }
       }
@@ -175,6 +198,12 @@ void writeTensors(const SpectraFlags& flags, const core::SpectraOptions& options
   writer.write(flags.out);
 }
 
+void sayNotes(const core::LayerSpectra& layer, bool isQuiet) {
+  for (const std::string& note : layer.notes) {
+    if (!isQuiet) std::fprintf(stderr, "headscope: layer %lld: %s\n", static_cast<long long>(layer.layer), note.c_str());
+  }
+}
+
 void run(const SpectraFlags& flags, const CommonFlags& common) {
   const bool isJson = flags.out.ends_with(".json"), isCsv = flags.out.ends_with(".csv");
   if (!isJson && !isCsv && !flags.out.ends_with(".safetensors"))
@@ -195,19 +224,18 @@ void run(const SpectraFlags& flags, const CommonFlags& common) {
       for (int64_t l = 0; l < model->spec().layers; ++l) {
         weighting.shares.emplace_back();
         layers.push_back(core::weightedLayerSpectra(*model, l, options, statistics.layer(l), job, &weighting.shares.back()));
+        sayNotes(layers.back(), common.isQuiet);
         job.report(0.5 + 0.5 * static_cast<double>(l + 1) / static_cast<double>(model->spec().layers), "layer " + std::to_string(l));
       }
       return;
     }
     core::eachLayerSpectra(*model, options, cache, job, [&](core::LayerSpectra layer) {
-      for (const std::string& note : layer.notes) {
-        if (!common.isQuiet) std::fprintf(stderr, "headscope: layer %lld: %s\n", static_cast<long long>(layer.layer), note.c_str());
-      }
+      sayNotes(layer, common.isQuiet);
       layers.push_back(std::move(layer));
     });
   });
   if (isJson) return writeJson(flags, *model, options, layers, weighting);
-  if (isCsv) return writeCsv(flags, layers);
+  if (isCsv) return writeCsv(flags, layers, weighting);
   writeTensors(flags, options, layers);
 }
 

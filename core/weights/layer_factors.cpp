@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <set>
 
 #include "core/base/error.h"
@@ -14,6 +15,13 @@
 
 namespace headscope::core {
 namespace {
+
+bool isFinite(ConstMatrixView rows) {
+  for (int64_t r = 0; r < rows.rows; ++r) {
+    if (!std::all_of(rows.row(r), rows.row(r) + rows.cols, [](float v) { return std::isfinite(v); })) return false;
+  }
+  return true;
+}
 
 FactorSet perHead(const Matrix& stack, int64_t heads, int64_t stride, int64_t first, int64_t count, std::string module) {
   FactorSet set;
@@ -31,6 +39,11 @@ std::shared_ptr<const DoubleMatrix> leadingBlock(const DoubleMatrix& r, int64_t 
 
 /// R with R^T R = F F^T, square [m, m] also where F has fewer columns than rows.
 std::shared_ptr<const DoubleMatrix> triangleOf(ConstMatrixView factor, bool isExact, const Job& job) {
+  if (!isFinite(factor)) {  // so is everything seen through it
+    auto broken = std::make_shared<DoubleMatrix>(factor.rows, factor.rows);
+    std::fill(broken->values.begin(), broken->values.end(), std::numeric_limits<double>::quiet_NaN());
+    return broken;
+  }
   if (!isExact) return std::make_shared<DoubleMatrix>(choleskyFactor(gramTiled(factor, &job)));
   const DoubleMatrix r = largeThinQrR(DoubleMatrix::from(factor), job);
   auto square = std::make_shared<DoubleMatrix>(factor.rows, factor.rows);
@@ -157,7 +170,7 @@ void LayerFactors::addStandard(const AttentionWeights& a, const LayerInput* inpu
   sets_["V"] = perHead(w.value, w.kvHeads, w.valueWidth, 0, w.valueWidth, a.value.module);
   sets_["O"] = perHead(w.output, w.heads, w.valueWidth, 0, w.valueWidth, a.output.module);
   for (const char* reading : {"Q", "K", "V"}) {
-    if (input != nullptr) sets_[reading].through = input->triangle;
+    if (input != nullptr) sets_[reading].through = input->triangle, sets_[reading].throughModule = "the heads' input";
   }
 }
 
@@ -178,7 +191,7 @@ void LayerFactors::addLatent(const AttentionWeights& a, const std::vector<Matrix
     sets_["Q_rope"] = sets_["UQ_rope"];
     if (l.queryDown.size() > 0) {
       const auto triangle = triangleOf(l.queryDown, isExact, job);
-      for (const char* name : {"Q", "Q_nope", "Q_rope"}) sets_[name].through = triangle;
+      for (const char* name : {"Q", "Q_nope", "Q_rope"}) sets_[name].through = triangle, sets_[name].throughModule = a.queryDown.module;
     }
   }
   if (uses(plans, "K") || uses(plans, "K_nope") || uses(plans, "V")) {
@@ -193,11 +206,14 @@ void LayerFactors::addLatent(const AttentionWeights& a, const std::vector<Matrix
     down = Matrix();
     sets_["K_nope"] = sets_["UK"];
     sets_["K_nope"].through = latent;
+    sets_["K_nope"].throughModule = a.latentDown.module;
     sets_["V"] = sets_["UV"];
     sets_["V"].through = latent;
+    sets_["V"].throughModule = a.latentDown.module;
     FactorSet both;
     both.module = a.keyUp.module;
     both.through = joint;
+    both.throughModule = a.latentDown.module;
     for (int64_t h = 0; uses(plans, "K") && h < H; ++h) {
       Matrix rows = Matrix::zeros(k, c + rope);  // [W_UK,h^T 0; 0 I]
       for (int64_t r = 0; r < w.nope; ++r) std::copy_n(l.keyUp.row(h * w.nope + r), c, rows.row(r));
@@ -294,14 +310,19 @@ Spectrum LayerFactors::exactSpectrum(const MatrixPlan& plan, int64_t head, const
 }
 
 std::string LayerFactors::note(const FactorSet& set, int64_t head) {
+  if (set.through && isFinite(set.rows[static_cast<size_t>(head)])) return set.throughModule + ": NaN or infinite values";
   return set.module + ": NaN or infinite values" + (set.heads() > 1 ? " in head " + std::to_string(head) : "");
 }
 
 std::vector<std::string> LayerFactors::notes() const {
   std::set<std::string> found;
   for (const auto& [name, set] : sets_) {
-    for (int64_t h = 0; h < static_cast<int64_t>(set.cores.size()); ++h) {
-      if (set.cores[static_cast<size_t>(h)].isFinite) continue;
+    const bool hasBrokenShare =
+        set.cores.empty() && set.through &&
+        !std::all_of(set.through->values.begin(), set.through->values.end(), [](double v) { return std::isfinite(v); });
+    for (int64_t h = 0; h < set.heads(); ++h) {
+      const size_t s = static_cast<size_t>(h);
+      if (set.cores.empty() ? !hasBrokenShare && isFinite(set.rows[s]) : set.cores[s].isFinite) continue;
       found.insert(note(set, h));
     }
   }

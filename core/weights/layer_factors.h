@@ -22,6 +22,7 @@ struct FactorSet {
   std::vector<ConstMatrixView> rows;            // per head [k, m]
   std::shared_ptr<const DoubleMatrix> through;  // [m, m]: the factor is rows * through^T; null: the rows themselves
   std::string module;                           // where the numbers are stored, for notes
+  std::string throughModule;                    // and those of `through`
   std::vector<FactorCore> cores;                // per head, when computed
 
   int64_t heads() const { return static_cast<int64_t>(rows.size()); }
@@ -60,7 +61,7 @@ class LayerFactors {
   Spectrum exactSpectrum(const MatrixPlan& plan, int64_t head, const DoubleMatrix* middle) const;
   /// All sets by name.
   const std::map<std::string, FactorSet>& sets() const { return sets_; }
-  /// NaN and infinite factors by stored name and head; from cores.
+  /// NaN and infinite factors by stored name and head; from cores where there are some, else from the rows.
   std::vector<std::string> notes() const;
   /// What is said of a head whose factor is not finite.
   static std::string note(const FactorSet& set, int64_t head);

@@ -241,13 +241,14 @@ std::optional<IntruderCount> wholeIntruders(const Linear& before, const Linear& 
   return std::max(w0.rows(), w0.cols()) <= denseWidth ? denseIntruders(w0, w1) : krylovIntruders(w0, w1, job, backend);
 }
 
-/// The layer's attention maps that the adapter changes, for the whole-matrix measures.
+/// One of the layer's attention maps, for the whole-matrix measures.
 struct WholeMap {
   std::string name;
   const Linear *before, *after;
+  bool isChanged() const { return before->weight.data != after->weight.data || after->change; }
 };
 
-std::vector<WholeMap> changedMaps(const AttentionWeights& a0, const AttentionWeights& a1) {
+std::vector<WholeMap> attentionMaps(const AttentionWeights& a0, const AttentionWeights& a1) {
   struct Part {
     Linear AttentionWeights::*map;
     const char* part;
@@ -265,11 +266,24 @@ std::vector<WholeMap> changedMaps(const AttentionWeights& a0, const AttentionWei
                         {&A::keyUp, " (k)"},
                         {&A::valueUp, " (v)"}}) {
     const Linear &before = a0.*p.map, &after = a1.*p.map;
-    if (before.empty() || (before.weight.data == after.weight.data && !after.change)) continue;
+    if (before.empty()) continue;
     const bool isFused = before.weight.outputs() != before.weight.storedRows || before.weight.isInByOut;
     maps.push_back({before.module + (isFused ? p.part : ""), &before, &after});
   }
   return maps;
+}
+
+/// Where heads got their NaN and infinite numbers from, as it is stored.
+std::vector<std::string> brokenTensors(const std::vector<WholeMap>& maps, const Job& job) {
+  std::vector<std::string> notes;
+  for (const WholeMap& map : maps) {
+    if (!isFinite(decodeLinear(*map.before, 0, -1, &job))) {
+      notes.push_back(map.name + ": NaN or infinite values");
+    } else if (map.isChanged() && !isFinite(decodeLinear(*map.after, 0, -1, &job))) {
+      notes.push_back(map.name + ": NaN or infinite values in the adapter");
+    }
+  }
+  return notes;
 }
 
 }  // namespace
@@ -330,13 +344,18 @@ LoraLayer layerLora(const Model& base, const Model& adapted, int64_t layer, cons
                             std::to_string(head.head));
     }
   }
-  for (const WholeMap& whole : changedMaps(maps->before, maps->after)) {
-    if (!options.withDetails) continue;
+  const std::vector<WholeMap> whole = attentionMaps(maps->before, maps->after);
+  if (!out.notes.empty()) {
+    const std::vector<std::string> names = brokenTensors(whole, job);
+    out.notes.insert(out.notes.begin(), names.begin(), names.end());
+  }
+  for (const WholeMap& map : whole) {
+    if (!options.withDetails || !map.isChanged()) continue;
     job.checkpoint();
-    if (const auto found = wholeIntruders(*whole.before, *whole.after, options.denseIntruderWidth, backend, job)) {
-      out.intruders.push_back({whole.name, layer, found->intruders, found->undecided});
+    if (const auto found = wholeIntruders(*map.before, *map.after, options.denseIntruderWidth, backend, job)) {
+      out.intruders.push_back({map.name, layer, found->intruders, found->undecided});
     } else {
-      out.notes.push_back(whole.name + ": NaN or infinite values, intruder dimensions of the whole matrix left out");
+      out.notes.push_back(map.name + ": intruder dimensions of the whole matrix left out");
     }
   }
   return out;
@@ -366,8 +385,8 @@ std::vector<LoraModule> loraModules(const Model& adapted, const Job& job) {
           for (int64_t c = 0; c < out; ++c) turned(r, c) = up(c, r);
         }
         m.sigma = FactoredMatrix(turned, down).spectrum().sigma;
+        m.effectiveRank = effectiveRank(m.sigma, 0.001);  // of B A, whatever the strength
         for (double& s : m.sigma) s *= std::abs(m.scale);
-        m.effectiveRank = effectiveRank(m.sigma, 0.001);
         m.wastedRank = m.effectiveRank < 0 ? 0 : m.rank - m.effectiveRank;
       },
       &job);

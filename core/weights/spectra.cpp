@@ -99,42 +99,6 @@ Spectrum wholeSpectrum(const Matrix& m, SpectrumRoute route, Backend* backend, c
   return spectrumOfSquares(largeSymmetricEigenvalues(std::move(core.gram), job), count);
 }
 
-/// ||mu W||^2 / (tr(W^T Sigma W) + ||mu W||^2), head by head.
-std::vector<BiasShare> biasShares(const HeadWeights& w, const LayerInput& input, const Job& job) {
-  const DoubleMatrix &r = *input.triangle, none;
-  DoubleMatrix mean(1, static_cast<int64_t>(input.mean.size()));
-  mean.values = input.mean;
-  std::vector<BiasShare> out;
-  const auto add = [&](const char* name, int64_t heads, auto&& readingOf, auto&& coreOf) {
-    BiasShare share{name, std::vector<double>(static_cast<size_t>(heads))};
-    parallelFor(
-        heads,
-        [&](int64_t h) {
-          const DoubleMatrix f = DoubleMatrix::from(readingOf(h)), at = multiplyTransposed(mean, f), spread = multiplyTransposed(f, r);
-          const DoubleMatrix g = coreOf(h);  // Gram matrix of the other factor; empty: identity
-          const auto energy = [&](const DoubleMatrix& rows) {
-            return g.rows == 0 ? innerProduct(rows, rows) : innerProduct(multiply(rows, g), rows);
-          };
-          const double fixed = energy(at), varied = energy(spread.transposed());
-          share.heads[static_cast<size_t>(h)] = fixed + varied > 0 ? fixed / (fixed + varied) : 0.0;
-        },
-        &job);
-    out.push_back(std::move(share));
-  };
-  const auto alone = [&](int64_t) { return none; };
-  add(
-      "W_Q", w.heads, [&](int64_t h) { return w.queryOf(h); }, alone);
-  add(
-      "W_K", w.kvHeads, [&](int64_t g) { return w.keyOf(g); }, alone);
-  add(
-      "W_V", w.kvHeads, [&](int64_t g) { return w.valueOf(g); }, alone);
-  add(
-      "W_QK", w.heads, [&](int64_t h) { return w.queryOf(h); }, [&](int64_t h) { return gram(w.keyOf(w.kvHeadOf(h))); });
-  add(
-      "W_OV", w.heads, [&](int64_t h) { return w.valueOf(w.kvHeadOf(h)); }, [&](int64_t h) { return gram(w.outputOf(h)); });
-  return out;
-}
-
 constexpr int64_t kTogether = 4;  // heads: their values are found side by side
 
 /// Heads of one matrix that are taken together.
@@ -276,12 +240,7 @@ LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOpti
         &job);
   }
 
-  out.notes = !isElsewhere ? factors.notes() : isExact ? std::vector<std::string>() : notes;
-  for (const MatrixSpectra& m : out.matrices) {
-    for (size_t h = 0; isExact && h < m.heads.size(); ++h) {
-      if (!m.heads[h].isFinite) out.notes.push_back(m.name + ": NaN or infinite values in head " + std::to_string(h));
-    }
-  }
+  out.notes = isElsewhere ? std::move(notes) : factors.notes();
   return out;
 }
 
@@ -294,7 +253,7 @@ LayerSpectra layerSpectra(const Model& model, int64_t layer, const SpectraOption
 LayerSpectra weightedLayerSpectra(const Model& model, int64_t layer, const SpectraOptions& options, const LayerInput& input, const Job& job,
                                   std::vector<BiasShare>* shares) {
   if (options.fold == Fold::On) throw Error("weighted spectra take the norm's gain from the input: norms are not folded", model.name());
-  if (shares != nullptr && !model.spec().mla) *shares = biasShares(headWeights(model, layer, Fold::Off), input, job);
+  if (shares != nullptr) *shares = biasShares(headWeights(model, layer, Fold::Off, options.split, {}, &job), input, options.matrices, job);
   return spectraThrough(model, layer, options, &input, job);
 }
 

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/weights/bias_share.h"
 #include "core/weights/disk_cache.h"
 #include "core/weights/head_weights.h"
 #include "core/weights/spectrum.h"
@@ -48,14 +49,8 @@ struct LayerSpectra {
 /// "whole_W_Q" ...: a layer's heads stacked, for heavy tails.
 std::vector<std::string> spectraNames(const ModelSpec& spec, const std::vector<int64_t>& offsets);
 
-/// What of each head's E ||x W||^2 is the mean input's own: ||mu W||^2 / E ||x W||^2, W one of W_Q, W_K, W_V, W_QK, W_OV.
-struct BiasShare {
-  std::string matrix;
-  std::vector<double> heads;
-};
-
-/// The same seen through the input's covariance (input_statistics.h), both sides of W_QK and the reading side of W_OV; W_O as it
-/// is. options.fold must be Off: gains are in the input. `shares` (when given) receives the bias shares (standard attention only).
+/// The layer seen through the input's covariance (input_statistics.h), both sides of W_QK and the reading side of W_OV; W_O as it
+/// is. options.fold must be Off: gains are in the input. `shares` (when given) receives the bias shares of options.matrices.
 LayerSpectra weightedLayerSpectra(const Model& model, int64_t layer, const SpectraOptions& options, const LayerInput& input, const Job& job,
                                   std::vector<BiasShare>* shares = nullptr);
 

@@ -72,6 +72,12 @@ HeadWords headWords(const Model& model, HeadRef ref, Circuit circuit, int64_t di
   const Fold fold = defaultFold(spec);
   const HeadWeights weights = headWeights(model, ref.layer, fold, MlaSplit::Heads, {}, &job);
   const HeadFactors factors = residualFactors(weights, ref.head, circuit);
+  for (const Matrix* f : {&factors.left, &factors.right}) {
+    if (!std::all_of(f->data(), f->data() + f->size(), [](float v) { return std::isfinite(v); }))
+      throw Error(std::string("NaN or infinite weights in ") + (circuit == Circuit::QK ? "W_QK" : "W_OV") + " of head " +
+                      std::to_string(ref.layer) + "." + std::to_string(ref.head),
+                  {}, "its directions are not numbers");
+  }
   SingularVectors vectors = FactoredMatrix(factors.left, factors.right).vectors(directions);
 
   HeadWords out;

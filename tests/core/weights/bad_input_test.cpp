@@ -18,6 +18,7 @@
 #include "core/weights/subspace.h"
 #include "core/weights/synthetic_checkpoint.h"
 #include "core/weights/truncated_head.h"
+#include "core/weights/words.h"
 
 using namespace headscope::core;
 namespace fs = std::filesystem;
@@ -82,12 +83,45 @@ TEST(BadInput, anAdapterOnBrokenAndZeroHeads) {
   EXPECT_FALSE(layer.heads[1].qk.before.isFinite);
   EXPECT_TRUE(std::isnan(layer.heads[1].qk.relative));
   EXPECT_TRUE(std::isfinite(layer.heads[1].ov.relative));  // the rest of the head
-  bool isNamed = false;
-  for (const std::string& note : layer.notes) isNamed = isNamed || note.find("W_QK of head 1") != std::string::npos;
-  EXPECT_TRUE(isNamed);
+  ASSERT_GE(layer.notes.size(), 2U);
+  EXPECT_EQ(layer.notes[0], "model.layers.0.self_attn.q_proj: NaN or infinite values");
+  EXPECT_NE(layer.notes[1].find("W_QK of head 1"), std::string::npos);
+  try {
+    headWords(*odd.model, {0, 1}, Circuit::QK, 3, 3, Job());
+    FAIL() << "no error";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("W_QK of head 0.1"), std::string::npos) << e.what();
+  }
   EXPECT_TRUE(std::isinf(layer.heads[2].ov.relative));  // a change of nothing at all
   EXPECT_EQ(rankMeasures(layer.heads[2].ov.before.sigma).effectiveAt1Percent, 0);
   for (const size_t h : {0U, 3U}) EXPECT_TRUE(std::isfinite(layer.heads[h].qk.relative) && std::isfinite(layer.heads[h].ov.relative));
+}
+
+// By the Gram route and in double: the tensor that holds the number, and the head where it is one head's.
+TEST(BadInput, brokenTensorsAreNamedAsTheyAreStored) {
+  const OddModel odd;
+  for (const SpectrumRoute route : {SpectrumRoute::Gram, SpectrumRoute::Householder}) {
+    SpectraOptions options;
+    options.route = route;
+    EXPECT_EQ(layerSpectra(*odd.model, 0, options, Job()).notes,
+              (std::vector<std::string>{"model.layers.0.self_attn.q_proj: NaN or infinite values in head 1"}));
+    EXPECT_TRUE(layerSpectra(*odd.model, 1, options, Job()).notes.empty());
+  }
+  SyntheticCheckpoint latent;
+  latent.family = SyntheticCheckpoint::Family::DeepSeekV3, latent.layers = 1;
+  latent.plant = [](const std::string& name, MatrixView w) {
+    if (name.find("q_a_proj") != std::string::npos) w(2, 3) = std::numeric_limits<float>::infinity();
+    if (name.find("kv_a_proj") != std::string::npos) w(1, 1) = std::numeric_limits<float>::quiet_NaN();
+  };
+  latent.write(odd.folder / "latent");
+  const auto model = Model::open(odd.folder / "latent");
+  for (const SpectrumRoute route : {SpectrumRoute::Gram, SpectrumRoute::Householder}) {
+    SpectraOptions options;
+    options.route = route;
+    EXPECT_EQ(layerSpectra(*model, 0, options, Job()).notes,
+              (std::vector<std::string>{"model.layers.0.self_attn.kv_a_proj_with_mqa: NaN or infinite values",
+                                        "model.layers.0.self_attn.q_a_proj: NaN or infinite values"}));
+  }
 }
 
 TEST(BadInput, adapterRanksOfNothingAndBeyondTheWidth) {

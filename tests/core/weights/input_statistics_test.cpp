@@ -79,7 +79,6 @@ TEST(InputStatistics, weightedSpectraAndBiasShareAgainstTheInputsThemselves) {
       const auto reading = singularValues(multiply(through(ov.left), DoubleMatrix::from(ov.right)));
       const auto& written = spectra.find("W_OV")->heads[size_t(h)].sigma;
       for (size_t i = 0; i < std::min(written.size(), reading.size()); ++i) EXPECT_NEAR(written[i], reading[i], 2e-4 * reading[0]) << name;
-      if (w.latent) continue;
       const DoubleMatrix v = multiply(multiplyTransposed(run.inputs, DoubleMatrix::from(ov.left)), DoubleMatrix::from(ov.right));
       double all = innerProduct(v, v) / double(v.rows), fixed = 0;
       for (int64_t j = 0; j < v.cols; ++j) {
@@ -90,6 +89,47 @@ TEST(InputStatistics, weightedSpectraAndBiasShareAgainstTheInputsThemselves) {
       ASSERT_EQ(shares.back().matrix, "W_OV");
       EXPECT_NEAR(shares.back().heads[size_t(h)], fixed / all, 1e-3) << name;
     }
+  }
+}
+
+// Few tokens: the rows themselves; many: their squares. Both are the covariance of the one layer.
+TEST(InputStatistics, oneLayerOfOnePrompt) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  for (const char* name : {"gpt2", "deepseek_v3"}) {
+    const GoldenRun run = runGolden(name);
+    Job job;
+    InputStatistics all(*run.model), one(*run.model, uint64_t{8} << 30, {1});
+    all.add(*run.trace, job), one.add(*run.trace, job);
+    const LayerInput expected = all.layer(1), chosen = one.layer(1);
+    EXPECT_EQ(chosen.mean, expected.mean);
+    EXPECT_EQ(chosen.triangle->values, expected.triangle->values);
+    EXPECT_THROW(one.layer(0), Error);
+
+    auto few = std::make_shared<Prompt>();
+    few->tokens.assign(run.trace->prompt().tokens.begin(), run.trace->prompt().tokens.begin() + 9);
+    const auto shortTrace = runForward(run.model, few, openBackend("cpu"), {}, job);
+    for (const auto& trace : {run.trace, shortTrace}) {
+      InputStatistics sums(*run.model);
+      sums.add(*trace, job);
+      const LayerInput summed = sums.layer(1), direct = layerInput(*trace, 1, job);
+      const DoubleMatrix a = transposedMultiply(*summed.triangle, *summed.triangle),
+                         b = transposedMultiply(*direct.triangle, *direct.triangle);
+      for (size_t i = 0; i < a.values.size(); ++i) ASSERT_NEAR(a.values[i], b.values[i], 1e-9) << name;
+      for (size_t i = 0; i < summed.mean.size(); ++i) EXPECT_NEAR(direct.mean[i], summed.mean[i], 1e-12);
+      SpectraOptions options;
+      options.fold = Fold::Off, options.matrices = {"W_QK"};
+      std::vector<BiasShare> shares, same;
+      const LayerSpectra s = weightedLayerSpectra(*run.model, 1, options, summed, job, &shares),
+                         d = weightedLayerSpectra(*run.model, 1, options, direct, job, &same);
+      ASSERT_EQ(same.size(), 1U);
+      for (size_t h = 0; h < same[0].heads.size(); ++h) {
+        EXPECT_NEAR(same[0].heads[h], shares[0].heads[h], 1e-9);
+        const auto &x = s.find("W_QK")->heads[h].sigma, &y = d.find("W_QK")->heads[h].sigma;
+        ASSERT_EQ(x.size(), y.size());
+        for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], y[i], 1e-6 * x[0]) << name;
+      }
+    }
+    EXPECT_THROW(layerInput(*shortTrace, 99, job), Error);
   }
 }
 

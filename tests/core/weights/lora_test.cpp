@@ -143,6 +143,18 @@ TEST(Lora, modulesWastedRankAndOthersThanAttention) {
   EXPECT_EQ(others, 6);
 }
 
+// Of B A, which no strength changes.
+TEST(Lora, wastedRankIsTheSameAtEveryStrength) {
+  HEADSCOPE_REQUIRE_GOLDEN();
+  const auto full = loraModules(*openPair("llama_mlp_too").adapted, Job()),
+             none = loraModules(*openPair("llama_mlp_too", 0).adapted, Job());
+  ASSERT_EQ(full.size(), none.size());
+  for (size_t i = 0; i < full.size(); ++i) {
+    EXPECT_EQ(none[i].wastedRank, full[i].wastedRank) << full[i].path;
+    EXPECT_EQ(none[i].sigma[0], 0);
+  }
+}
+
 TEST(Lora, noChangeAtStrengthZero) {
   HEADSCOPE_REQUIRE_GOLDEN();
   for (const char* name : {"llama_qkvo_rslora", "llama_dora", "gpt2_attn_and_proj"}) {
