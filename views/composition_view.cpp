@@ -13,6 +13,7 @@
 #include "views/figure_slider.h"
 #include "views/head_heat.h"
 #include "views/option_values.h"
+#include "views/screen_notes.h"
 #include "views/view_list.h"
 
 namespace headscope::views {
@@ -35,6 +36,7 @@ class CompositionView : public View {
     const int kind = compositionKind(input.options);
     std::string text = kind < 0 ? "Q, K and V" : kKindWords[kind + 1];
     if (isIsolated(input.options)) text += " of " + core::headName(input.selection.ref());
+    if (input.model) text += ", " + foldWords(*input.model);
     return text;
   }
   std::string dataKey(const ViewInput& input, Size) const override {
@@ -62,7 +64,9 @@ class CompositionView : public View {
     const double width = frame.size.width - 2 * margin;
     const bool isSplit = wordIn(input.options, "form", "graph") == "split" ||
                          (wordIn(input.options, "form", "graph") == "matrix" && compositionKind(input.options) < 0);
-    Rect area{margin, controls, width, frame.size.height > 0 ? frame.size.height - controls - margin / 2 : width * 0.45};
+    Rect area{
+        margin, controls, width,
+        frame.size.height > 0 ? frame.size.height - controls - margin / 2 - screenNotesHeight(found->scores.notes, frame) : width * 0.45};
     if (frame.size.height <= 0 && !isSplit) {  // a graph of few layers needs no more height than they take
       const double step = width / static_cast<double>(std::max<int64_t>(1, found->heads));
       const bool isMatrix = wordIn(input.options, "form", "graph") == "matrix";
@@ -74,6 +78,7 @@ class CompositionView : public View {
     figure.title = "Composition";
     drawComposition(figure, input, *found, frame, area);
     if (!frame.isPaper) addControls(figure, input, *found, frame, margin);
+    addScreenNotes(figure, found->scores.notes, frame);
     return figure;
   }
 

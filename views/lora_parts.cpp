@@ -265,9 +265,10 @@ void addLoraSpectra(Figure& figure, const ViewInput& input, const LoraData& data
     std::vector<Point> points;
     for (size_t n = 0; all[i].first->isFinite && n < all[i].first->sigma.size() && static_cast<double>(n) < rank; ++n)
       points.push_back({static_cast<double>(n + 1), all[i].first->sigma[n]});
-    if (points.empty()) points.push_back({1, 0});
-    chart.addLine(points, colors[i], i == 2 ? 1 : 1.5);
-    labels.push_back({points.back().y, all[i].second, colors[i]});
+    if (!points.empty()) {  // no line for what isn't a number
+      chart.addLine(points, colors[i], i == 2 ? 1 : 1.5);
+      labels.push_back({points.back().y, all[i].second, colors[i]});
+    }
     curves.push_back(std::move(points));
   }
   chart.addEndLabels(labels);
@@ -288,6 +289,11 @@ void addWastedRanks(Figure& figure, const LoraData& data, const ViewFrame& frame
     const auto [layer, name] = placeOf(m.path);
     if (layer < 0) continue;
     const std::pair<int64_t, size_t> at{layer, columnOf(grid, name)};
+    if (m.effectiveRank < 0) {
+      grid.cells[at] = {0, "\u2013"};
+      grid.tips[at] = m.path + "\nNaN or infinite values";
+      continue;
+    }
     grid.cells[at] = {m.rank > 0 ? static_cast<double>(m.wastedRank) / static_cast<double>(m.rank) : 0, std::to_string(m.wastedRank)};
     grid.tips[at] = m.path + "\nrank " + std::to_string(m.rank) + ", of which 99.9 % of the energy needs " +
                     std::to_string(m.effectiveRank) + "\nlargest singular value  " + (m.sigma.empty() ? "0" : shortNumber(m.sigma.front()));

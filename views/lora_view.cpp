@@ -14,6 +14,7 @@
 #include "views/head_heat.h"
 #include "views/lora_parts.h"
 #include "views/option_values.h"
+#include "views/screen_notes.h"
 #include "views/view_list.h"
 
 namespace headscope::views {
@@ -40,7 +41,9 @@ class LoraView : public View {
   std::string_view name() const override { return "lora"; }
   std::string_view title() const override { return "LoRA"; }
   bool needsTrace() const override { return false; }
-  std::string subject(const ViewInput& input) const override { return isOv(input.options) ? "OV" : "QK"; }
+  std::string subject(const ViewInput& input) const override {
+    return std::string(isOv(input.options) ? "OV" : "QK") + ", norms not folded";
+  }
 
   std::string dataKey(const ViewInput& input, Size size) const override {
     if (!input.model || input.model->adapter() == nullptr) return {};
@@ -188,10 +191,12 @@ class LoraView : public View {
         ", as a share of the head's norm; the heads changed most with the norms of their three terms; singular values of head " +
         core::headName(input.selection.ref()) + " before and after. " + std::to_string(wasted) + " of " + std::to_string(rank) +
         " ranks of the adapter's modules hold less than 0.1 % of the energy; " + std::to_string(others) + " modules beside attention.";
+    std::vector<std::string> notes;
     for (const auto& layer : data.done) {
-      if (!layer) continue;
-      for (const std::string& note : layer->notes) figure.caption += " Layer " + std::to_string(layer->layer) + ": " + note + ".";
+      if (layer) notes.insert(notes.end(), layer->notes.begin(), layer->notes.end());
     }
+    for (const std::string& note : notes) figure.caption += " " + note + ".";
+    addScreenNotes(figure, notes, frame);
     return figure;
   }
 };

@@ -12,6 +12,7 @@
 #include "views/line_chart.h"
 #include "views/option_values.h"
 #include "views/rank_scalars.h"
+#include "views/screen_notes.h"
 #include "views/side_table.h"
 #include "views/view_list.h"
 
@@ -39,7 +40,9 @@ class RankMapView : public View {
   std::string_view title() const override { return "Rank map"; }
   bool needsTrace() const override { return false; }
   std::string subject(const ViewInput& input) const override {
-    return shownIn(input.options).label() + (isScatter(input.options) ? " against " + acrossIn(input.options).label() : std::string());
+    const bool isOfMatrix = shownIn(input.options).isOfMatrix() || (isScatter(input.options) && acrossIn(input.options).isOfMatrix());
+    return shownIn(input.options).label() + (isScatter(input.options) ? " against " + acrossIn(input.options).label() : std::string()) +
+           (input.model && isOfMatrix ? ", " + foldWords(*input.model) : std::string());
   }
 
   std::string dataKey(const ViewInput& input, Size) const override {
@@ -126,7 +129,7 @@ class RankMapView : public View {
     return "Head " + core::headName(head) + "\n" + name.label() + "  " + shortNumber(data.at(name, head, input.scores.get()), 4);
   }
 
-  static std::string foldWords(const RankMapData& data) { return data.isFolded ? "folded" : "not folded"; }
+  static std::string gainWords(const RankMapData& data) { return data.isFolded ? "folded" : "not folded"; }
 
   /// The table's rows: brushed heads where several are, else all; the scalar shown first, then the matrix's other sizes.
   static std::vector<SideTableRow> rowsOf(const ViewInput& input, const RankMapData& data, const std::vector<ScalarName>& names) {
@@ -221,8 +224,9 @@ class RankMapView : public View {
                                std::to_string(data.layersDone) + " of " + std::to_string(data.layers) + " layers", t.small(), t.inkSecond,
                                AnchorX::Left, AnchorY::Middle));
     figure.caption = name.label() + " of every head of " + data.modelName + ", layers down, heads across" +
-                     (name.isOfMatrix() ? ", norm gains " + foldWords(data) + "." : ".");
+                     (name.isOfMatrix() ? ", norm gains " + gainWords(data) + "." : ".");
     for (const std::string& note : data.notes) figure.caption += " " + note + ".";
+    addScreenNotes(figure, data.notes, frame);
     return figure;
   }
 
@@ -264,7 +268,8 @@ class RankMapView : public View {
     figure.add(textAt({plot.right() + t.gap * 2, plot.y - t.gap}, "layer", t.small(), t.inkSecond, AnchorX::Left, AnchorY::Bottom));
     addRubberBand(figure, plot, frame);
     figure.caption = "Every head of " + data.modelName + ": " + up.label() + " against " + across.label() +
-                     ", coloured by layer, norm gains " + foldWords(data) + ".";
+                     ", coloured by layer, norm gains " + gainWords(data) + ".";
+    addScreenNotes(figure, data.notes, frame);
     return figure;
   }
 

@@ -69,7 +69,7 @@ const SpectrumLine* SpectraCharts::selected() const {
 
 double SpectraCharts::longest() const {
   int64_t count = 2;
-  for (const SpectrumLine& line : data.lines) count = std::max(count, line.spectrum.count());
+  for (const SpectrumLine& line : data.lines) count = std::max(count, line.spectrum.signal());
   return static_cast<double>(count);
 }
 
@@ -79,7 +79,8 @@ SpectraCharts::Points SpectraCharts::pointsOf(const core::Spectrum& s, bool isEn
   if (!s.isFinite) return points;
   const double total = sumOfSquares(s), scale = isNormalised(input.options) && s.largest() > 0 ? s.largest() : 1;
   double left = total;
-  for (size_t i = 0; i < s.sigma.size(); ++i) {
+  const double end = longest();
+  for (size_t i = 0; i < s.sigma.size() && static_cast<double>(i) < end; ++i) {
     const double v = s.sigma[i];
     left -= v * v;
     if (isEnergy && total > 0) {
@@ -156,6 +157,7 @@ void SpectraCharts::addLines(Figure& figure, LineChart& chart, bool isEnergy) co
     readings.push_back({name + " rank at 99 %", nullptr, t.inkSecond, std::to_string(m.effectiveAt1Percent)});
     readings.push_back({name + " at 99.9 %", nullptr, t.inkSecond, std::to_string(m.effectiveAt01Percent)});
     readings.push_back({name + " stable rank", nullptr, t.inkSecond, shortNumber(m.stable)});
+    if (std::isfinite(told->biasShare)) readings.push_back({name + " mean's share", nullptr, t.inkSecond, shortNumber(told->biasShare)});
   }
   chart.addReadings(isEnergy ? "beyond rank" : "index", readings, frame);
 }

@@ -17,7 +17,8 @@ enum SpectraControl : int64_t {
   kEnergyGrip2,
   kQkSlider,
   kOvSlider,
-  kNormalised
+  kNormalised,
+  kWeighted
 };
 
 /// Energy that the chart shows: from all of it left out down to this share.
@@ -37,7 +38,7 @@ struct SpectraCharts {
   const ViewFrame& frame;
 
   const SpectrumLine* selected() const;
-  double longest() const;  // values in the longest spectrum, at least 2
+  double longest() const;  // values that are signal in the longest spectrum, at least 2
   void addValues(Figure& figure, const Rect& area, bool xLabels) const;
   void addEnergy(Figure& figure, const Rect& area) const;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/weights/input_statistics.h"
 #include "views/device.h"
 #include "views/option_values.h"
 
@@ -19,7 +20,8 @@ core::SpectraOptions optionsFor(const core::Model& model, const std::string& mat
 }
 
 /// Lines of one computed layer: every head's, or the chosen one's.
-void takeLayer(const ViewInput& input, core::LayerSpectra layer, bool isBase, SpectraData& data) {
+void takeLayer(const ViewInput& input, core::LayerSpectra layer, bool isBase, SpectraData& data,
+               const std::vector<core::BiasShare>& shares = {}) {
   const core::ModelSpec& spec = input.model->spec();
   if (!isBase) {
     for (const std::string& note : layer.notes) data.notes.push_back("layer " + std::to_string(layer.layer) + ": " + note);
@@ -31,7 +33,19 @@ void takeLayer(const ViewInput& input, core::LayerSpectra layer, bool isBase, Sp
   for (int64_t h = 0; h < count; ++h) {
     if ((isAcrossLayers(input) || isBase) && h != chosen) continue;
     (isBase ? data.base : data.lines).push_back({{layer.layer, h}, std::move(matrix.heads[static_cast<size_t>(h)])});
+    SpectrumLine& line = (isBase ? data.base : data.lines).back();
+    if (!shares.empty()) line.biasShare = shares.front().heads[static_cast<size_t>(h)];
   }
+}
+
+/// One layer's, through what its heads read in the trace.
+void takeWeighted(const ViewInput& input, const core::Trace& trace, int64_t layer, core::SpectraOptions options, core::Job& job,
+                  SpectraData& data) {
+  options.fold = core::Fold::Off;  // gains are in the input
+  const bool isBase = &trace != input.trace.get();
+  std::vector<core::BiasShare> shares;
+  core::LayerSpectra spectra = core::weightedLayerSpectra(trace.model(), layer, options, core::layerInput(trace, layer, job), job, &shares);
+  takeLayer(input, std::move(spectra), isBase, data, shares);
 }
 
 }  // namespace
@@ -64,6 +78,8 @@ std::string spectraMatrix(const ViewInput& input) {
   return matrix == "W_QK" && offset != 0 ? matrix + "@" + std::to_string(offset) : matrix;
 }
 
+bool isWeighted(const ViewInput& input) { return wordIn(input.options, "weights", "") == "prompt"; }
+
 bool isAcrossLayers(const ViewInput& input) { return wordIn(input.options, "across", "heads") == "layers"; }
 
 core::HeadRef lineOfSelection(const ViewInput& input, bool isByKeyValueHead) {
@@ -83,6 +99,18 @@ std::shared_ptr<const ViewData> computeSpectra(const ViewInput& input, core::Job
   const auto share = [&] {
     if (show) show(std::make_shared<const SpectraData>(data));
   };
+  if (isWeighted(input)) {
+    data.isFolded = false, data.tokens = input.trace->count();
+    const int64_t first = isAcrossLayers(input) ? 0 : input.selection.layer, count = isAcrossLayers(input) ? input.trace->layersRun() : 1;
+    for (int64_t l = first; l < first + count; ++l) {
+      job.report(static_cast<double>(l - first) / static_cast<double>(count), "layer " + std::to_string(l));
+      takeWeighted(input, *input.trace, l, options, job, data);
+      share();
+    }
+    if (input.baseTrace && input.selection.layer < input.baseTrace->layersRun())
+      takeWeighted(input, *input.baseTrace, input.selection.layer, options, job, data);
+    return std::make_shared<const SpectraData>(std::move(data));
+  }
   if (isAcrossLayers(input)) {
     core::eachLayerSpectra(model, options, core::DiskCache::ofUser(), job, [&](core::LayerSpectra layer) {
       takeLayer(input, std::move(layer), false, data);

@@ -1,6 +1,7 @@
 #pragma once
 // What the spectra view computes: singular values of one matrix for the heads of a layer or for one head of every layer, or
 // effective rank against the rotary offset; with an adapter also without it.
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -13,11 +14,13 @@ namespace headscope::views {
 struct SpectrumLine {
   core::HeadRef head;
   core::Spectrum spectrum;
+  double biasShare = std::numeric_limits<double>::quiet_NaN();  // of a weighted matrix: the mean input's share of its energy
 };
 
 struct SpectraData : ViewData {
   std::string matrix, modelName;
   bool isFolded = false, isByKeyValueHead = false;
+  int64_t tokens = 0;  // of the prompt that the weights are seen through; 0: as they are
   std::vector<SpectrumLine> lines;
   std::vector<SpectrumLine> base;  // without the adapter, when one is on
   std::vector<std::string> notes;
@@ -35,6 +38,8 @@ SpectraForm spectraForm(const ViewInput& input);
 /// "W_QK", or "W_QK@3" at an offset.
 std::string spectraMatrix(const ViewInput& input);
 bool isAcrossLayers(const ViewInput& input);
+/// Weights are seen through the covariance of what the heads read in the prompt.
+bool isWeighted(const ViewInput& input);
 /// The matrix depends on the offset: W_QK of a model with rotary positions.
 bool hasOffset(const ViewInput& input);
 int64_t offsetIn(const ViewInput& input);

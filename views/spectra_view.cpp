@@ -1,6 +1,7 @@
 // Spectra: singular values of one matrix and the energy beyond a rank: every head of the selected layer, or the selected head of
 // every layer; effective rank against the rotary offset; the prompt under the head cut to a rank.
-// options.words: matrix ("W_QK"), across ("heads" or "layers"), form ("values", "energy", both when unset, "offset", "truncated").
+// options.words: matrix ("W_QK"), across ("heads" or "layers"), form ("values", "energy", both when unset, "offset", "truncated"),
+// weights ("prompt": seen through the covariance of what the heads read in the prompt).
 // options.numbers: normalised (0, 1), offset (W_QK under RoPE), last_offset, mark_1 and mark_2 (energy left out, 0.01 and 0.001) or
 // rank_1 and rank_2 in their place, rank_qk and rank_ov (truncated). options.words axis, or options.scale in its place: linear or log;
 // neither (square root): whichever the values ask for.
@@ -12,6 +13,7 @@
 #include "views/figure/build.h"
 #include "views/figure_slider.h"
 #include "views/option_values.h"
+#include "views/screen_notes.h"
 #include "views/spectra_charts.h"
 #include "views/truncated_picture.h"
 #include "views/view_list.h"
@@ -41,14 +43,16 @@ class SpectraView : public View {
     const std::string head = core::headName(input.selection.ref());
     switch (spectraForm(input)) {
       case SpectraForm::Offset:
-        return "W_QK against the offset, layer " + std::to_string(input.selection.layer);
+        return "W_QK against the offset, layer " + std::to_string(input.selection.layer) + ", " + foldWords(*input.model);
       case SpectraForm::Truncated:
-        return head + " at rank " + std::to_string(truncatedRank(input, false)) + ", " + std::to_string(truncatedRank(input, true));
+        return head + " at rank " + std::to_string(truncatedRank(input, false)) + ", " + std::to_string(truncatedRank(input, true)) + ", " +
+               foldWords(*input.model);
       default:
         break;
     }
-    if (isAcrossLayers(input)) return spectraMatrix(input) + " of head " + std::to_string(input.selection.head) + " in every layer";
-    return spectraMatrix(input) + " of layer " + std::to_string(input.selection.layer);
+    const std::string where = isAcrossLayers(input) ? " of head " + std::to_string(input.selection.head) + " in every layer"
+                                                    : " of layer " + std::to_string(input.selection.layer);
+    return spectraMatrix(input) + where + (isWeighted(input) ? " on the prompt" : "");
   }
 
   std::string dataKey(const ViewInput& input, Size) const override {
@@ -66,9 +70,13 @@ class SpectraView : public View {
       default:
         break;
     }
+    if (isWeighted(input) && (!input.trace || input.selection.layer >= input.trace->layersRun())) return {};
+    const std::string weights = isWeighted(input) ? ":on " + std::to_string(reinterpret_cast<uintptr_t>(input.trace.get())) + "/" +
+                                                        std::to_string(reinterpret_cast<uintptr_t>(input.baseTrace.get()))
+                                                  : std::string();
     // With an adapter the selected head is computed without it too.
     const bool hasHead = isAcrossLayers(input) || input.model->adapter() != nullptr;
-    return "spectra:" + model + ":" + spectraMatrix(input) + ":" +
+    return "spectra:" + model + weights + ":" + spectraMatrix(input) + ":" +
            (isAcrossLayers(input) ? "across" : std::to_string(input.selection.layer)) + (hasHead ? ":" + head : std::string());
   }
 
@@ -91,9 +99,10 @@ class SpectraView : public View {
     const double margin = frame.isPaper ? 0 : frame.theme.gap * 2, controls = frame.isPaper ? 0 : 24;
     const double width = frame.size.width - 2 * margin;
     const double height = frame.size.height > 0 ? frame.size.height - margin - controls - frame.theme.gap : 0;
-    const Rect area{margin, margin / 2 + controls, width, height};
+    Rect area{margin, margin / 2 + controls, width, height};
     Figure figure;
     if (const auto* lines = dynamic_cast<const SpectraData*>(data); lines != nullptr && !lines->lines.empty() && isSpectrum(input)) {
+      area.height = std::max(0.0, area.height - screenNotesHeight(lines->notes, frame));
       figure = drawSpectra(input, *lines, frame, area);
     } else if (const auto* offsets = dynamic_cast<const OffsetData*>(data);
                offsets != nullptr && spectraForm(input) == SpectraForm::Offset) {
@@ -110,13 +119,15 @@ class SpectraView : public View {
   Table table(const ViewInput& input, core::Job& job) const override {
     if (input.model && spectraForm(input) == SpectraForm::Offset && hasOffset(input)) return offsetTable(input, job);
     Table table{{"layer", "head", "matrix", "index", "sigma", "is_signal"}, {}};
-    if (!input.model) return table;
+    if (!input.model || dataKey(input, {}).empty()) return table;
+    if (isWeighted(input)) table.columns.push_back("bias_share");
     const auto data = std::static_pointer_cast<const SpectraData>(computeSpectra(input, job, nullptr));
     for (const SpectrumLine& line : data->lines) {
       for (size_t i = 0; i < line.spectrum.sigma.size(); ++i) {
         const double v = line.spectrum.sigma[i];
         table.rows.push_back({std::to_string(line.head.layer), std::to_string(line.head.head), data->matrix, std::to_string(i + 1),
                               shortNumber(v, 7), v > line.spectrum.noise ? "1" : "0"});
+        if (isWeighted(input)) table.rows.back().push_back(shortNumber(line.biasShare, 7));
       }
     }
     return table;
@@ -137,6 +148,13 @@ class SpectraView : public View {
     }
     if (gesture.kind == Kind::Click && isOnControl(gesture, kNormalised)) {
       options.numbers["normalised"] = numberIn(options, "normalised", 0) > 0 ? 0 : 1;
+      return true;
+    }
+    if (gesture.kind == Kind::Click && isOnControl(gesture, kWeighted)) {
+      if (isWeighted(input))
+        options.words.erase("weights");
+      else
+        options.words["weights"] = "prompt";
       return true;
     }
     if (isOn(offsetSlider(input), gesture)) return set(options, "offset", valueOf(offsetSlider(input), gesture));
@@ -190,7 +208,7 @@ class SpectraView : public View {
       return input.model->spec().positions == core::PositionKind::Rope
                  ? "Choose W_QK: no other matrix depends on the offset"
                  : "This model has no rotary positions: W_QK is the same at every offset";
-    if (spectraForm(input) == SpectraForm::Truncated && !input.trace) return "Run a prompt";
+    if ((spectraForm(input) == SpectraForm::Truncated || isWeighted(input)) && !input.trace) return "Run a prompt";
     return "Computing";
   }
 
@@ -228,9 +246,12 @@ class SpectraView : public View {
       slider(offsetSlider(input), static_cast<double>(offsetIn(input)), "offset",
              "Distance in tokens at which W_QK is seen under RoPE; the wheel moves it too");
     }
-    if (form == 0 && x + frame.measure.width("normalised", frame.theme.small()) < room)
-      addWordButton(figure, kNormalised, 0, {x, y}, "normalised", numberIn(input.options, "normalised", 0) > 0,
-                    "Divide every spectrum by its largest value", frame);
+    const auto word = [&](SpectraControl id, const char* text, bool isLit, const char* tip) {
+      if (form == 0 && x + frame.measure.width(text, frame.theme.small()) < room)
+        x = addWordButton(figure, id, 0, {x, y}, text, isLit, tip, frame) + gap;
+    };
+    word(kNormalised, "normalised", numberIn(input.options, "normalised", 0) > 0, "Divide every spectrum by its largest value");
+    word(kWeighted, "on the prompt", isWeighted(input), "Weights seen through the covariance of what the heads read in the prompt");
   }
 
   static Figure start(const ViewFrame& frame, const char* title) {
@@ -256,24 +277,35 @@ class SpectraView : public View {
     if (form != SpectraForm::Energy) charts.addValues(figure, {area.x, area.y, area.width, upper}, !isBoth);
     if (isBoth) charts.addEnergy(figure, {area.x, area.y + upper, area.width, area.height - upper});
     if (form == SpectraForm::Energy) charts.addEnergy(figure, area);
-    const std::string fold = data.isFolded ? "norms folded" : "norms not folded";
+    const SpectrumLine* own = charts.selected();
+    std::string fold = data.isFolded ? "norms folded" : "norms not folded";
+    if (data.tokens > 0) {
+      fold = "weighted by " + std::to_string(data.tokens) + " tokens";
+      if (own != nullptr && std::isfinite(own->biasShare)) fold += ", mean's share " + shortNumber(100 * own->biasShare, 2) + " %";
+    }
     if (frame.measure.width(fold + data.matrix + ", singular value / largest", t.small()) < area.width)
       figure.add(
           textAt({area.x + area.width, area.y + t.smallSize * 2 - t.gap}, fold, t.small(), t.inkSecond, AnchorX::Right, AnchorY::Bottom));
     figure.caption = "Singular values of " + data.matrix +
                      (isAcrossLayers(input) ? " of head " + std::to_string(input.selection.head) + " in every layer"
                                             : " of every head of layer " + std::to_string(input.selection.layer)) +
-                     " of " + data.modelName + ", norm gains " + (data.isFolded ? "folded" : "not folded");
-    if (const SpectrumLine* own = charts.selected()) {
+                     " of " + data.modelName +
+                     (data.tokens > 0 ? ", seen through the covariance of what the heads read in the " + std::to_string(data.tokens) +
+                                            " tokens of the prompt"
+                                      : std::string(", norm gains ") + (data.isFolded ? "folded" : "not folded"));
+    if (own != nullptr) {
       figure.caption += "; of head " + core::headName(own->head);
       for (const int which : {1, 2}) {
         const RankMark mark = rankMark(input.options, which, own->spectrum);
         if (mark.rank > 0) figure.caption += (which == 1 ? " " : ", ") + mark.label();
       }
+      if (std::isfinite(own->biasShare))
+        figure.caption += "; the mean input's share of its energy " + shortNumber(100 * own->biasShare, 3) + " %";
     }
     figure.caption += ".";
     if (!data.base.empty()) figure.caption += " base: without the adapter.";
     for (const std::string& note : data.notes) figure.caption += " " + note + ".";
+    addScreenNotes(figure, data.notes, frame);
     return figure;
   }
 

@@ -14,6 +14,7 @@
 #include "views/head_heat.h"
 #include "views/line_chart.h"
 #include "views/option_values.h"
+#include "views/screen_notes.h"
 #include "views/subspace_data.h"
 #include "views/view_list.h"
 
@@ -71,7 +72,8 @@ class SubspaceView : public View {
   std::string_view title() const override { return "Shared subspace"; }
   bool needsTrace() const override { return false; }
   std::string subject(const ViewInput& input) const override {
-    return "layer " + std::to_string(input.selection.layer) + ", " + core::nameOf(sideOf(input.options));
+    return "layer " + std::to_string(input.selection.layer) + ", " + core::nameOf(sideOf(input.options)) +
+           (input.model ? ", " + foldWords(*input.model) : std::string());
   }
   std::string dataKey(const ViewInput& input, Size) const override {
     if (!input.model) return {};
@@ -185,7 +187,7 @@ class SubspaceView : public View {
     figure.title = "Shared subspace";
     const int64_t rank = rankOf(input.options, s);
     if (!frame.isPaper) addControls(figure, input, rank, frame, margin);
-    const double top = margin / 2 + controls, height = figure.size.height - top - margin / 2;
+    const double top = margin / 2 + controls, height = figure.size.height - top - margin / 2 - screenNotesHeight(s.notes, frame);
     const double upper = height * 0.62;
     const Rect plot{margin + t.smallSize * 3, top + t.smallSize * 2, std::max(10.0, width - t.smallSize * 3.4),
                     std::max(10.0, upper - t.smallSize * 6)};
@@ -215,6 +217,7 @@ class SubspaceView : public View {
                      " of parameters are saved (break-even at rank " + shortNumber(even, 5) + "). Norm gains " +
                      (data.isFolded ? "folded." : "not folded.");
     for (const std::string& note : s.notes) figure.caption += " " + note + ".";
+    addScreenNotes(figure, s.notes, frame);
     return figure;
   }
 

@@ -13,6 +13,7 @@
 #include "views/figure/build.h"
 #include "views/figure_slider.h"
 #include "views/option_values.h"
+#include "views/screen_notes.h"
 #include "views/token_text.h"
 #include "views/view_list.h"
 #include "views/words_data.h"
@@ -90,7 +91,8 @@ class WordsView : public View {
     return spec.input == core::InputKind::Tokens ? "" : "This model reads images: it has no vocabulary";
   }
   std::string subject(const ViewInput& input) const override {
-    return std::string(nameOf(circuitOf(input.options))) + " of " + core::headName(input.selection.ref());
+    return std::string(nameOf(circuitOf(input.options))) + " of " + core::headName(input.selection.ref()) +
+           (input.model ? ", " + foldWords(*input.model) : std::string());
   }
   std::string dataKey(const ViewInput& input, Size) const override {
     if (!input.model || input.model->spec().input != core::InputKind::Tokens) return {};

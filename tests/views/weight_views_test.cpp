@@ -7,6 +7,7 @@
 #include <limits>
 #include <variant>
 
+#include "core/attention/forward.h"
 #include "core/model/adapter.h"
 #include "core/weights/synthetic_checkpoint.h"
 #include "tests/views/support.h"
@@ -231,6 +232,83 @@ TEST(WeightViews, spectraMarkTheSelectedHeadsRanks) {
   drawn("spectra", input, true);
   input.options.words["form"] = "truncated";
   drawn("spectra", input);  // says that it wants a prompt
+}
+
+namespace {
+
+/// The text on screen that begins like this; "" when there is none.
+std::string textBeginning(const std::string& start, const Figure& figure) {
+  for (const auto* items : {&figure.content, &figure.overlay}) {
+    for (const Item& item : *items) {
+      if (const auto* text = std::get_if<TextItem>(&item.shape); text != nullptr && text->text.starts_with(start)) return text->text;
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+// Everywhere on screen: which tensor is broken, and whether norms are folded.
+TEST(WeightViews, brokenTensorsAndFoldedNormsAreSaidOnScreen) {
+  const PlantedModel planted;
+  ViewInput input;
+  input.model = planted.model;
+  input.selection.layer = 1;
+  for (const char* view : {"spectra", "rank_map", "composition", "subspace"}) {
+    if (std::string(view) == "subspace") input.options.words["side"] = "query";
+    const Figure screen = drawn(view, input);
+    EXPECT_FALSE(textBeginning("layer 1: model.layers.1.self_attn.q_proj: NaN", screen).empty() &&
+                 textBeginning("model.layers.1.self_attn.q_proj: NaN", screen).empty() &&
+                 textBeginning("layer 1, query head 3: NaN", screen).empty())
+        << view;
+    const bool isInPicture = !textBeginning("norms folded", screen).empty();
+    EXPECT_TRUE(isInPicture || findView(view)->subject(input).ends_with("norms folded")) << view;
+    for (const Item& item : drawn(view, input, true).overlay) EXPECT_FALSE(std::holds_alternative<TextItem>(item.shape)) << view;
+  }
+  EXPECT_TRUE(findView("words")->subject(input).ends_with("norms folded"));
+  EXPECT_TRUE(findView("lora")->subject(input).ends_with("norms not folded"));
+}
+
+// Weights seen through the covariance of what the heads read in the prompt: no more values than the prompt's tokens allow, the mean
+// input's share said.
+TEST(WeightViews, spectraOnThePrompt) {
+  const fs::path folder = fs::temp_directory_path() / ("headscope_weighted_view_" + std::to_string(::getpid()));
+  core::SyntheticCheckpoint plan;
+  plan.layers = 2, plan.width = 48, plan.heads = plan.kvHeads = 4, plan.headWidth = 12, plan.isRunnable = true;
+  plan.write(folder);
+  ViewInput input;
+  input.model = core::Model::open(folder);
+  input.selection.layer = 1, input.selection.head = 2;
+  const View& view = *findView("spectra");
+  View::Gesture click{View::Gesture::Kind::Click, {}, {}, {}};
+  for (const Item& item : drawn("spectra", input).overlay) {
+    if (item.pick.tip.starts_with("Weights seen through")) click.pick = item.pick;
+  }
+  ASSERT_TRUE(view.handle(click, input, {800, 600}, input.options, input.selection));
+  EXPECT_EQ(input.options.words.at("weights"), "prompt");
+  EXPECT_FALSE(textBeginning("Run a prompt", drawn("spectra", input)).empty());
+
+  auto prompt = std::make_shared<core::Prompt>();
+  for (const int32_t id : {7, 90, 12, 7, 33}) prompt->tokens.push_back({id});
+  core::Job job;
+  input.trace = core::runForward(input.model, prompt, core::openBackend("cpu"), {}, job);
+  const Figure figure = drawn("spectra", input);
+  EXPECT_TRUE(textBeginning("weighted by 5 tokens, mean's share ", figure).ends_with(" %"));
+  EXPECT_NE(figure.caption.find("in the 5 tokens of the prompt"), std::string::npos) << figure.caption;
+  const Table table = view.table(input, job);
+  EXPECT_EQ(table.columns.back(), "bias_share");
+  int64_t signal = 0;
+  for (const auto& row : table.rows) {
+    if (row[1] == "2") signal += row[5] == "1";
+    const double share = std::stod(row[6]);
+    EXPECT_TRUE(share >= 0 && share <= 1) << row[6];
+  }
+  EXPECT_EQ(signal, 4);  // five tokens about their mean
+  input.options.words["across"] = "layers";
+  EXPECT_GE(countOf<PolylineItem>(drawn("spectra", input)), 4);
+  ASSERT_TRUE(view.handle(click, input, {800, 600}, input.options, input.selection));
+  EXPECT_EQ(input.options.words.count("weights"), 0U);
+  fs::remove_all(folder);
 }
 
 TEST(WeightViews, sharedSubspaceAndItsRank) {

@@ -75,6 +75,12 @@ std::vector<ExtraControl> mechanismParameters() {
   return out;
 }
 
+ExtraControl onPromptControl() {
+  ExtraControl control{"weights", "weights", "As stored, or seen through the covariance of what the heads read in the prompt", {"prompt"}};
+  control.unset = "as stored";
+  return control;
+}
+
 std::map<std::string, ViewControls, std::less<>> makeRows() {
   std::map<std::string, ViewControls, std::less<>> all;
   all["head_grid"] = {.scale = true, .hideFirst = true, .limits = true, .sortBy = true};
@@ -97,6 +103,7 @@ std::map<std::string, ViewControls, std::less<>> makeRows() {
                  "Singular values, energy left out beyond a rank (automatic: both), rank against offset, truncated head",
                  {"values", "energy", "offset", "truncated"}},
                 {"axis", "axis", "Of singular values; automatic: logarithmic where there are decades to show", {"linear", "log"}},
+                onPromptControl(),
                 number("normalised", "divide by the largest", "1: every curve starts at 1", 0, 1, 0),
                 number("offset", "offset", "Distance in tokens at which W_QK is seen under RoPE", 0, 64, 0),
                 number("last_offset", "largest offset", "Where the slider and the curve against the offset end", 8, 4096, 64)}};
