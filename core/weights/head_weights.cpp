@@ -9,6 +9,7 @@
 #include "core/base/mapped_file.h"
 #include "core/base/parallel.h"
 #include "core/checkpoint/stored_span.h"
+#include "core/weights/small_product.h"
 
 namespace headscope::core {
 namespace {
@@ -46,12 +47,7 @@ Matrix decodeTransposed(const Linear& linear, int64_t first, int64_t count, cons
                        for (int64_t r = 0; r < n; ++r)
                          decodeTile(linear, (*order)[static_cast<size_t>(first + r0 + r)], 1, 0, rows.view().rowsFrom(r, 1));
                      }
-                     for (int64_t c0 = 0; c0 < inputs; c0 += 16) {
-                       for (int64_t r = 0; r < n; ++r) {
-                         const float* from = rows.row(r);
-                         for (int64_t c = c0; c < std::min(c0 + 16, inputs); ++c) out(c, r0 + r) = from[c];
-                       }
-                     }
+                     turnOver(rows.view().rowsFrom(0, n), out.data() + r0, count);
                    }
                  },
                  job);
@@ -242,7 +238,7 @@ HeadWeights headWeights(const Model& model, int64_t layer, Fold fold, MlaSplit s
   const Decoder from{model, model.attention(layer), w.isFolded ? model.attentionNorm(layer).gain : std::vector<float>{}, axis.first, count,
                      job};
   const AttentionWeights& a = from.attention;
-  w.output = decodeTransposed(a.output, axis.first, count, axis.outputOrder, job);
+  if (axis.withOutput) w.output = decodeTransposed(a.output, axis.first, count, axis.outputOrder, job);
   if (spec.mla) {
     w.latent = latentOf(from, spec, split, axis.withUp);
     return w;

@@ -35,6 +35,7 @@ struct ModelAxis {
   const RowMeans* means = nullptr;
   const std::vector<int64_t>* outputOrder = nullptr;  // [d]: column c of `output` is coordinate outputOrder[first + c]; null: c itself
   bool withUp = true;                                 // false: MLA's up-projections, which don't touch the model axis, are left out
+  bool withOutput = true;                             // false: W_O is left out
 };
 
 struct HeadWeights {

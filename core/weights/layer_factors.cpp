@@ -113,10 +113,11 @@ std::vector<MatrixPlan> matrixPlans(const ModelSpec& spec, const std::vector<int
 
 LayerFactors::LayerFactors(const Model& model, int64_t layer, Fold fold, MlaSplit split, const std::vector<MatrixPlan>& plans, bool isExact,
                            const Job& job, const LayerInput* input, bool keepsRows, bool withCores)
-    : hasRows_(keepsRows || isExact || input != nullptr || model.spec().mla.has_value()),
-      weights_(hasRows_ ? headWeights(model, layer, fold, split, {}, &job) : headShapes(model, layer, fold)),
+    : keepsRows_(keepsRows || isExact || input != nullptr),
+      weights_(keepsRows_ || model.spec().mla ? headWeights(model, layer, fold, split, {.withOutput = keepsRows_}, &job)
+                                              : headShapes(model, layer, fold)),
       rope_(model.spec().rope) {
-  if (!hasRows_) {
+  if (!keepsRows_ && !model.spec().mla) {
     addStreamed(model, plans, job);
     return;
   }
@@ -142,25 +143,29 @@ void LayerFactors::addStreamed(const Model& model, const std::vector<MatrixPlan>
   const std::vector<float> gain = w.isFolded ? model.attentionNorm(w.layer).gain : std::vector<float>{};
   const bool isCentred = w.isFolded && model.spec().norm == NormKind::LayerNorm;
   const auto add = [&](const char* name, const HeadMap& map, std::vector<float>& means) {
-    if (!uses(plans, name)) return;
-    HeadGrams grams = headGrams(map, job);
-    means = std::move(grams.means);
-    FactorSet& set = sets_[name];
-    set.module = map.linear->module;
-    set.rows.assign(grams.gram.size(), ConstMatrixView{nullptr, map.width, 0, 0});
-    set.cores.resize(grams.gram.size());
-    parallelFor(
-        set.heads(),
-        [&](int64_t h) {
-          const size_t s = static_cast<size_t>(h);
-          set.cores[s] = factorCore(std::move(grams.gram[s]), map.depth());
-        },
-        &job);
+    if (uses(plans, name)) means = addFromStored(name, map, job);
   };
   add("Q", {&a.query, false, w.heads, w.keyWidth, &gain, &a.queryNorm.gain, isCentred}, w.means.query);
   add("K", {&a.key, false, w.kvHeads, w.keyWidth, &gain, &a.keyNorm.gain, isCentred}, w.means.key);
   add("V", {&a.value, false, w.kvHeads, w.valueWidth, &gain, nullptr, isCentred}, w.means.value);
   add("O", {&a.output, true, w.heads, w.valueWidth, nullptr, nullptr, isCentred}, w.means.output);
+}
+
+/// Returns the rows' means where the map is centred.
+std::vector<float> LayerFactors::addFromStored(const char* name, const HeadMap& map, const Job& job) {
+  HeadGrams grams = headGrams(map, job);
+  FactorSet& set = sets_[name];
+  set.module = map.linear->module;
+  set.rows.assign(grams.gram.size(), ConstMatrixView{nullptr, map.width, 0, 0});
+  set.cores.resize(grams.gram.size());
+  parallelFor(
+      set.heads(),
+      [&](int64_t h) {
+        const size_t s = static_cast<size_t>(h);
+        set.cores[s] = factorCore(std::move(grams.gram[s]), map.depth());
+      },
+      &job);
+  return std::move(grams.means);
 }
 
 void LayerFactors::addStandard(const AttentionWeights& a, const LayerInput* input) {
@@ -183,12 +188,18 @@ void LayerFactors::addLatent(const AttentionWeights& a, const std::vector<Matrix
   sets_["UQ_rope"] = perHead(l.queryUp, H, k, w.nope, w.rope, queryModule);
   sets_["UK"] = perHead(l.keyUp, H, w.nope, 0, w.nope, a.keyUp.module);
   sets_["UV"] = perHead(l.valueUp, H, w.valueWidth, 0, w.valueWidth, a.valueUp.module);
-  sets_["O"] = perHead(w.output, H, w.valueWidth, 0, w.valueWidth, a.output.module);
+  if (keepsRows_) {
+    sets_["O"] = perHead(w.output, H, w.valueWidth, 0, w.valueWidth, a.output.module);
+  } else if (uses(plans, "O")) {
+    addFromStored("O", {&a.output, true, H, w.valueWidth, nullptr, nullptr, false}, job);
+  }
 
   if (uses(plans, "Q") || uses(plans, "Q_nope") || uses(plans, "Q_rope")) {
     sets_["Q"] = perHead(l.queryUp, H, k, 0, k, queryModule);
     sets_["Q_nope"] = sets_["UQ_nope"];
     sets_["Q_rope"] = sets_["UQ_rope"];
+    for (const char* name : {"Q_nope", "Q_rope"}) sets_[name].whole = "Q";
+    sets_["Q_rope"].firstRow = w.nope;
     if (l.queryDown.size() > 0) {
       const auto triangle = triangleOf(l.queryDown, isExact, job);
       for (const char* name : {"Q", "Q_nope", "Q_rope"}) sets_[name].through = triangle, sets_[name].throughModule = a.queryDown.module;
@@ -207,6 +218,7 @@ void LayerFactors::addLatent(const AttentionWeights& a, const std::vector<Matrix
     sets_["K_nope"] = sets_["UK"];
     sets_["K_nope"].through = latent;
     sets_["K_nope"].throughModule = a.latentDown.module;
+    sets_["K_nope"].whole = "K";  // whose triangle has zeros beside the latent's
     sets_["V"] = sets_["UV"];
     sets_["V"].through = latent;
     sets_["V"].throughModule = a.latentDown.module;
@@ -234,8 +246,14 @@ void LayerFactors::computeCores(const Job& job) {
   };
   std::vector<Piece> pieces;
   std::map<const DoubleMatrix*, Matrix> narrow;
+  std::vector<Piece> parts;  // of factors whose Gram matrices are made anyway
   for (auto& [name, set] : sets_) {
+    if (!set.hasRows()) continue;
     set.cores.resize(set.rows.size());
+    if (sets_.count(set.whole) > 0) {
+      for (int64_t h = 0; h < set.heads(); ++h) parts.push_back({&set, h, nullptr});
+      continue;
+    }
     const Matrix* through = nullptr;
     if (set.through) {
       if (!narrow.count(set.through.get())) narrow[set.through.get()] = set.through->toFloat();
@@ -259,6 +277,21 @@ void LayerFactors::computeCores(const Job& job) {
         core = factorCore(product);
       },
       &job);
+  parallelFor(
+      static_cast<int64_t>(parts.size()),
+      [&](int64_t i) {
+        const auto [set, head, through] = parts[static_cast<size_t>(i)];
+        const ConstMatrixView rows = set->rows[static_cast<size_t>(head)];
+        const DoubleMatrix& gram = sets_.at(set->whole).cores[static_cast<size_t>(head)].gram;
+        DoubleMatrix own(rows.rows, rows.rows);
+        for (int64_t r = 0; r < rows.rows; ++r) std::copy_n(gram.row(set->firstRow + r) + set->firstRow, rows.rows, own.row(r));
+        set->cores[static_cast<size_t>(head)] = factorCore(std::move(own), rows.cols);
+      },
+      &job);
+}
+
+bool LayerFactors::hasRows(const MatrixPlan& plan) const {
+  return set(plan.left).hasRows() && (plan.right.empty() || set(plan.right).hasRows());
 }
 
 int64_t LayerFactors::indexIn(const FactorSet& set, int64_t head) const {

@@ -17,6 +17,7 @@
 namespace headscope::core {
 
 class Job;
+struct HeadMap;
 
 struct FactorSet {
   std::vector<ConstMatrixView> rows;            // per head [k, m]
@@ -24,8 +25,12 @@ struct FactorSet {
   std::string module;                           // where the numbers are stored, for notes
   std::string throughModule;                    // and those of `through`
   std::vector<FactorCore> cores;                // per head, when computed
+  std::string whole;                            // a set whose factors hold these as rows from firstRow on; "": none
+  int64_t firstRow = 0;
 
   int64_t heads() const { return static_cast<int64_t>(rows.size()); }
+  /// False where cores were made from the stored numbers: `rows` then hold shapes only.
+  bool hasRows() const { return !rows.empty() && rows.front().data != nullptr; }
   /// The factor in double, for the Householder route.
   DoubleMatrix exact(int64_t head) const;
 };
@@ -41,14 +46,14 @@ class LayerFactors {
  public:
   /// plans decide which sets are made. isExact: triangles of shared projections by Householder QR.
   /// input: the reading factors seen through the input's covariance (F R^T in place of F); null: as they are.
-  /// keepsRows false: where cores can be had from the stored numbers directly (standard attention, not exact, no input) nothing is
-  /// decoded to float32; weights() then holds shapes only and exactSpectrum() is not to be asked (see hasRows()).
+  /// keepsRows false: what cores can be had of from the stored numbers directly (not exact, no input: all of standard attention, of
+  /// latent attention W_O) is not decoded to float32; weights() then lacks it and exactSpectrum() is not to be asked (see hasRows()).
   /// withCores false: no cores where rows are kept, the caller has them computed elsewhere.
   LayerFactors(const Model& model, int64_t layer, Fold fold, MlaSplit split, const std::vector<MatrixPlan>& plans, bool isExact,
                const Job& job, const LayerInput* input = nullptr, bool keepsRows = true, bool withCores = true);
 
   const HeadWeights& weights() const { return weights_; }
-  bool hasRows() const { return hasRows_; }
+  bool hasRows(const MatrixPlan& plan) const;
   const FactorSet& set(const std::string& name) const { return sets_.at(name); }
   /// Left and right factor index of head h of a plan: the head, its key/value head, or the one shared factor.
   int64_t indexIn(const FactorSet& set, int64_t head) const;
@@ -70,8 +75,9 @@ class LayerFactors {
   void addStandard(const AttentionWeights& attention, const LayerInput* input);
   void addLatent(const AttentionWeights& attention, const std::vector<MatrixPlan>& plans, bool isExact, const Job& job);
   void addStreamed(const Model& model, const std::vector<MatrixPlan>& plans, const Job& job);
+  std::vector<float> addFromStored(const char* name, const HeadMap& map, const Job& job);
   void computeCores(const Job& job);
-  bool hasRows_ = true;
+  bool keepsRows_ = true;
   HeadWeights weights_;
   RopeSpec rope_;
   std::map<std::string, FactorSet> sets_;

@@ -73,7 +73,7 @@ std::vector<OffsetCurve> offsetCurves(const Model& model, int64_t layer, const O
       const MatrixPlan& plan = plans[first + static_cast<size_t>(i / H)];
       Spectrum& s = spectra[static_cast<size_t>(i)];
       if (needsHouseholder(s, kEpsilons)) {
-        if (!exact && (!factors.hasRows() || factors.set(plan.left).through || factors.set(plan.right).through))
+        if (!exact && (!factors.hasRows(plan) || factors.set(plan.left).through || factors.set(plan.right).through))
           exact.emplace(model, layer, options.fold, MlaSplit::Heads, plans, true, job);
         s = (exact ? *exact : factors).exactSpectrum(plan, heads[static_cast<size_t>(i % H)], factors.middle(plan).get());
         job.checkpoint();

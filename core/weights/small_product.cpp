@@ -18,10 +18,13 @@ Lane load(const double* from) {
 }
 void store(double* to, const Lane& lane) { std::memcpy(to, &lane, sizeof lane); }
 
+typedef float Eight __attribute__((vector_size(32)));
+
 /// 8 x 8 numbers turned: to[c * toStride + r] = from[r * stride + c].
-void turnEight(const double* from, int64_t stride, double* to, int64_t toStride) {
-  Lane a[8], b[8];
-  for (int r = 0; r < 8; ++r) a[r] = load(from + r * stride);
+template <typename Vector, typename Number>
+void turnEight(const Number* from, int64_t stride, Number* to, int64_t toStride) {
+  Vector a[8], b[8];
+  for (int r = 0; r < 8; ++r) std::memcpy(&a[r], from + r * stride, sizeof a[r]);
   for (int r = 0; r < 8; r += 2) {  // pairs of rows
     b[r] = __builtin_shufflevector(a[r], a[r + 1], 0, 8, 2, 10, 4, 12, 6, 14);
     b[r + 1] = __builtin_shufflevector(a[r], a[r + 1], 1, 9, 3, 11, 5, 13, 7, 15);
@@ -33,8 +36,9 @@ void turnEight(const double* from, int64_t stride, double* to, int64_t toStride)
     }
   }
   for (int c = 0; c < 4; ++c) {
-    store(to + c * toStride, __builtin_shufflevector(a[c], a[c + 4], 0, 1, 2, 3, 8, 9, 10, 11));
-    store(to + (c + 4) * toStride, __builtin_shufflevector(a[c], a[c + 4], 4, 5, 6, 7, 12, 13, 14, 15));
+    const Vector low = __builtin_shufflevector(a[c], a[c + 4], 0, 1, 2, 3, 8, 9, 10, 11),
+                 high = __builtin_shufflevector(a[c], a[c + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    std::memcpy(to + c * toStride, &low, sizeof low), std::memcpy(to + (c + 4) * toStride, &high, sizeof high);
   }
 }
 
@@ -47,8 +51,8 @@ void pack(const SmallOperand& b, int64_t first, int64_t depth, int64_t col, doub
     for (; p < depth; ++p) std::memcpy(panel + p * kCols, from + p * b.rowStride, kCols * sizeof(double));
   } else if (cols == kCols && b.rowStride == 1) {
     for (; p + kLane <= depth; p += kLane) {
-      turnEight(from + p, b.colStride, panel + p * kCols, kCols);
-      turnEight(from + p + kLane * b.colStride, b.colStride, panel + p * kCols + kLane, kCols);
+      turnEight<Lane>(from + p, b.colStride, panel + p * kCols, kCols);
+      turnEight<Lane>(from + p + kLane * b.colStride, b.colStride, panel + p * kCols + kLane, kCols);
     }
   }
   for (; p < depth; ++p) {
@@ -141,11 +145,14 @@ DoubleMatrix within(const DoubleMatrix& c, const DoubleMatrix& g) {
   return out;
 }
 
-void turnOver(const double* from, int64_t rows, int64_t cols, int64_t stride, double* to, int64_t toStride) {
-  for (int64_t r = 0; r < rows; r += kLane) {
-    for (int64_t c = 0; c < cols; c += kLane) {
+namespace {
+
+template <typename Vector, typename Number>
+void turnBlocks(const Number* from, int64_t rows, int64_t cols, int64_t stride, Number* to, int64_t toStride) {
+  for (int64_t c = 0; c < cols; c += kLane) {
+    for (int64_t r = 0; r < rows; r += kLane) {
       if (r + kLane <= rows && c + kLane <= cols) {
-        turnEight(from + r * stride + c, stride, to + c * toStride + r, toStride);
+        turnEight<Vector>(from + r * stride + c, stride, to + c * toStride + r, toStride);
         continue;
       }
       for (int64_t i = r; i < std::min(r + kLane, rows); ++i) {
@@ -153,6 +160,16 @@ void turnOver(const double* from, int64_t rows, int64_t cols, int64_t stride, do
       }
     }
   }
+}
+
+}  // namespace
+
+void turnOver(const double* from, int64_t rows, int64_t cols, int64_t stride, double* to, int64_t toStride) {
+  turnBlocks<Lane>(from, rows, cols, stride, to, toStride);
+}
+
+void turnOver(ConstMatrixView from, float* to, int64_t toStride) {
+  turnBlocks<Eight>(from.data, from.rows, from.cols, from.stride, to, toStride);
 }
 
 void mirrorBelow(DoubleMatrix& a) {

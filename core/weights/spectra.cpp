@@ -165,7 +165,8 @@ LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOpti
   const bool isExact = options.route == SpectrumRoute::Householder;
   Backend* backend = options.backend.get();
   const bool isElsewhere = backend != nullptr && backend->supports(Op::Spectra);
-  const LayerFactors factors(model, layer, options.fold, options.split, plans, isExact, job, input, isElsewhere || !wholes.empty(),
+  const bool hasWholeMaps = std::any_of(wholes.begin(), wholes.end(), [](const WholePlan& p) { return p.standard != nullptr; });
+  const LayerFactors factors(model, layer, options.fold, options.split, plans, isExact, job, input, isElsewhere || hasWholeMaps,
                              !isElsewhere);
 
   LayerSpectra out;
@@ -224,7 +225,7 @@ LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOpti
   std::optional<LayerFactors> exactFactors;
   const bool needsRows = std::any_of(coarse.begin(), coarse.end(), [&](const Piece& p) {
     const MatrixPlan& plan = plans[p.matrix];
-    return !factors.hasRows() || factors.set(plan.left).through || (!plan.right.empty() && factors.set(plan.right).through);
+    return !factors.hasRows(plan) || factors.set(plan.left).through || (!plan.right.empty() && factors.set(plan.right).through);
   });
   if (needsRows) exactFactors.emplace(model, layer, options.fold, options.split, plans, true, job, input);
   const LayerFactors& source = exactFactors ? *exactFactors : factors;

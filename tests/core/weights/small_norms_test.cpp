@@ -68,6 +68,12 @@ TEST(SmallProduct, symmetricSumsAndTurns) {
       for (int64_t i = 0; i < r; ++i) {
         for (int64_t j = 0; j < n; ++j) ASSERT_EQ(turned(i, j), a(j, i));
       }
+      const Matrix narrow = a.toFloat();
+      Matrix wide = Matrix::zeros(r, n + 3);
+      if (r > 0) turnOver(narrow, wide.data(), wide.cols());
+      for (int64_t i = 0; i < r; ++i) {
+        for (int64_t j = 0; j < n + 3; ++j) ASSERT_EQ(wide(i, j), j < n ? narrow(j, i) : 0.0F);
+      }
     }
   }
 }
