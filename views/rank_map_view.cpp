@@ -156,12 +156,14 @@ class RankMapView : public View {
     return names;
   }
 
-  /// Draws the table at the right of the pane and returns the width that is left for the picture. Paper has no table.
-  static double addTable(Figure& figure, const ViewInput& input, const RankMapData& data, const ViewFrame& frame, double least) {
-    const double gap = frame.theme.gap;
-    if (frame.isPaper || frame.size.height < 120) return frame.size.width;
+  struct FittedTable {
+    std::vector<SideTableColumn> columns;
+    std::vector<SideTableRow> rows;
+    double width = 0;
+  };
+  /// As many columns as `room` holds, two at least.
+  static FittedTable tableFor(const ViewInput& input, const RankMapData& data, const ViewFrame& frame, double room) {
     const std::vector<ScalarName> names = scalarsListed(input);
-    const double room = frame.size.width - std::max(least, frame.size.width * 0.42) - 3 * gap;
     std::vector<SideTableColumn> columns{{"head", "Layer and head"}};
     for (const ScalarName& name : names) {
       const bool isOther = name.isOfMatrix() && name.matrix != shownIn(input.options).matrix;
@@ -173,10 +175,30 @@ class RankMapView : public View {
       columns.pop_back();
       width = sideTableWidth(columns, rows, frame);
     }
-    if (width > room) return frame.size.width;
-    const Rect area{frame.size.width - width - gap, gap, width, frame.size.height - 2 * gap};
-    addSideTable(figure, area, columns, std::move(rows), input.options, input.selection, frame);
+    return {std::move(columns), std::move(rows), width};
+  }
+
+  /// Draws the table at the right of the pane and returns the width that is left for the picture. Paper has no table.
+  static double addTable(Figure& figure, const ViewInput& input, const RankMapData& data, const ViewFrame& frame, double least) {
+    const double gap = frame.theme.gap;
+    if (frame.isPaper || frame.size.height < 120) return frame.size.width;
+    const double room = frame.size.width - std::max(least, frame.size.width * 0.42) - 3 * gap;
+    FittedTable table = tableFor(input, data, frame, room);
+    if (table.width > room) return frame.size.width;
+    const Rect area{frame.size.width - table.width - gap, gap, table.width, frame.size.height - 2 * gap};
+    addSideTable(figure, area, table.columns, std::move(table.rows), input.options, input.selection, frame);
     return area.x - 2 * gap;
+  }
+
+  /// A pane too narrow for both: the table goes below the map.
+  static bool isStacked(const ViewFrame& frame) { return !frame.isPaper && frame.size.width < 480 && frame.size.height > 320; }
+
+  static void addTableBelow(Figure& figure, const ViewInput& input, const RankMapData& data, const ViewFrame& frame, double top) {
+    const double margin = frame.theme.gap * 2, room = frame.size.width - 2 * margin;
+    FittedTable table = tableFor(input, data, frame, room);
+    const Rect area{margin, top, std::min(room, table.width), frame.size.height - top - margin - screenNotesHeight(data.notes, frame)};
+    if (table.width <= room && area.height > 60)
+      addSideTable(figure, area, table.columns, std::move(table.rows), input.options, input.selection, frame);
   }
 
   static Figure start(const ViewFrame& frame, const char* title) {
@@ -206,19 +228,23 @@ class RankMapView : public View {
     const ColorRamp ramp = scalarRamp(t);
 
     Figure figure = start(frame, "Rank map");
-    const double margin = frame.isPaper ? 0 : t.gap * 2, least = std::min(520.0, 40 + 14.0 * static_cast<double>(data.heads));
-    const double width = addTable(figure, input, data, frame, least);
+    std::string title = name.label();
+    if (isStacked(frame) && name.isOfMatrix()) title += ", " + foldWords(*input.model);  // a narrow pane's header has no room for it
+    const double margin = frame.isPaper ? 0 : t.gap * 2, least = std::max(std::min(520.0, 40 + 14.0 * static_cast<double>(data.heads)),
+                                                                          frame.measure.width(title, t.small()) + 3 * margin);
+    const double width = isStacked(frame) ? frame.size.width : addTable(figure, input, data, frame, least);
     const double barText = colorBarTextWidth(scale, t, frame.measure), bar = t.gap * 2 + 10 + t.gap / 2 + barText;
     const double top = margin + (frame.isPaper ? t.smallSize * 1.6 : t.smallSize * 1.6);
-    const double bottom = frame.size.height > 0 ? frame.size.height - margin : 1e9;
+    const double bottom = frame.size.height > 0 ? frame.size.height * (isStacked(frame) ? 0.6 : 1) - margin : 1e9;
     const HeadHeat heat = layOutHeat(data.layers, data.heads, {margin, top, width - margin - bar, bottom - top}, 40, frame);
     const double end = heat.cells().bottom();
     // The bar with the scale's name under it is never taller than the cells and the name never beyond the edge.
     const double barHeight = std::clamp(end - heat.top - t.smallSize * (frame.isPaper ? 1.6 : 0), t.smallSize * 3, 120.0);
     if (frame.size.height <= 0) figure.size.height = std::max(end, heat.top + barHeight + t.smallSize * 1.8) + t.gap;
-    figure.add(textAt({heat.left, margin + t.smallSize * 0.7}, name.label(), t.small(), t.ink, AnchorX::Left, AnchorY::Middle));
+    figure.add(textAt({heat.left, margin + t.smallSize * 0.7}, title, t.small(), t.ink, AnchorX::Left, AnchorY::Middle));
     addHeat(figure, heat, values, scale, ramp, input.selection, frame, [&](core::HeadRef head) { return tipOf(data, input, head); });
     addColorBar(figure, {heat.cells().right() + t.gap * 2, heat.top, 10, barHeight}, scale, ramp, t);
+    if (isStacked(frame)) addTableBelow(figure, input, data, frame, std::max(end, heat.top + barHeight + t.smallSize * 1.2) + t.gap * 3);
     if (data.layersDone < data.layers)
       figure.addOverlay(textAt({heat.left, std::min(end + t.smallSize, figure.size.height - t.smallSize)},
                                std::to_string(data.layersDone) + " of " + std::to_string(data.layers) + " layers", t.small(), t.inkSecond,

@@ -269,6 +269,37 @@ TEST(WeightViews, brokenTensorsAndFoldedNormsAreSaidOnScreen) {
   EXPECT_TRUE(findView("lora")->subject(input).ends_with("norms not folded"));
 }
 
+// A narrow pane: the table below the map, or none; never across its title.
+TEST(WeightViews, aNarrowRankMapHasItsTableBelow) {
+  const PlantedModel planted;
+  ViewInput input;
+  input.model = planted.model;
+  core::Job job;
+  const View& view = *findView("rank_map");
+  const auto data = view.compute(input, {340, 600}, job);
+  const FixedMeasure measure;
+  for (const Size size : {Size{340, 600}, Size{340, 280}, Size{300, 200}, Size{900, 600}}) {
+    ViewFrame frame{darkTheme(), measure, size};
+    frame.hover.layer = frame.hover.head = -1;
+    const Figure figure = view.draw(input, data.get(), frame);
+    double titleRight = 0, titleY = 0, headLeft = -1, headY = 0;
+    for (const Item& item : figure.content) {
+      const auto* text = std::get_if<TextItem>(&item.shape);
+      if (text != nullptr && text->text.starts_with("W_QK, rank at"))
+        titleRight = text->at.x + measure.width(text->text, text->font), titleY = text->at.y;
+    }
+    for (const auto* items : {&figure.content, &figure.overlay}) {
+      for (const Item& item : *items) {
+        const auto* text = std::get_if<TextItem>(&item.shape);
+        if (text != nullptr && text->text == "head") headLeft = text->at.x, headY = text->at.y;
+      }
+    }
+    ASSERT_GT(titleRight, 0);
+    EXPECT_TRUE(headLeft < 0 || headLeft > titleRight || headY > titleY + 40) << size.width << " x " << size.height;
+    EXPECT_EQ(headLeft >= 0, size.height > 320) << size.width << " x " << size.height;
+  }
+}
+
 // Weights seen through the covariance of what the heads read in the prompt: no more values than the prompt's tokens allow, the mean
 // input's share said.
 TEST(WeightViews, spectraOnThePrompt) {
