@@ -27,8 +27,10 @@ Rect plotIn(const Rect& area, bool xLabels, const std::string& widest, const Vie
   return {area.x + left, area.y + top, std::max(10.0, area.width - left - right), std::max(10.0, area.height - top - bottom)};
 }
 
-std::string widestLabel(const ViewInput& input, bool hasBase) {
-  return core::headName({input.model->spec().layers - 1, input.model->spec().heads - 1}) + (hasBase ? " base" : "");
+std::string widestLabel(const ViewInput& input, bool hasBase, bool isWhole) {
+  const core::ModelSpec& spec = input.model->spec();
+  return (isWhole ? "layer " + std::to_string(spec.layers - 1) : core::headName({spec.layers - 1, spec.heads - 1})) +
+         (hasBase ? " base" : "");
 }
 
 double sumOfSquares(const core::Spectrum& s) {
@@ -62,7 +64,7 @@ RankMark rankMark(const core::ViewOptions& options, int which, const core::Spect
 const SpectrumLine* SpectraCharts::selected() const {
   const core::HeadRef head = lineOfSelection(input, data.isByKeyValueHead);
   for (const SpectrumLine& line : data.lines) {
-    if (line.head == head) return &line;
+    if (line.head == head || (data.isWhole && line.head.layer == head.layer)) return &line;
   }
   return nullptr;
 }
@@ -128,10 +130,10 @@ void SpectraCharts::addLines(Figure& figure, LineChart& chart, bool isEnergy) co
     const bool isNamed = !points[i].empty() && (hasRoom || isOwn(line) || isMarked);
     if (isNamed && points[i].back().x < 0.95 * longest() && !isEnergy) {  // a spectrum that ends early is named where it ends
       const Point end = chart.at(points[i].back().x, points[i].back().y);
-      figure.add(textAt({end.x + t.gap * 0.75, end.y}, core::headName(line.head), t.small(), isOwn(line) ? t.accent : t.inkSecond,
+      figure.add(textAt({end.x + t.gap * 0.75, end.y}, lineName(data, line.head), t.small(), isOwn(line) ? t.accent : t.inkSecond,
                         AnchorX::Left, AnchorY::Middle));
     } else if (isNamed) {
-      labels.push_back({points[i].back().y, core::headName(line.head), isOwn(line) ? t.accent : isMarked ? t.ink : t.inkSecond});
+      labels.push_back({points[i].back().y, lineName(data, line.head), isOwn(line) ? t.accent : isMarked ? t.ink : t.inkSecond});
     }
   }
   Points basePoints;
@@ -139,7 +141,15 @@ void SpectraCharts::addLines(Figure& figure, LineChart& chart, bool isEnergy) co
     if (own == nullptr || !(base.head == own->head)) continue;
     basePoints = pointsOf(base.spectrum, isEnergy);
     chart.addLine(basePoints, t.categories[4], 1.5);
-    if (!basePoints.empty()) labels.push_back({basePoints.back().y, core::headName(base.head) + " base", t.categories[4]});
+    if (basePoints.empty()) continue;
+    const std::string name = lineName(data, base.head) + " base";
+    if (basePoints.back().x < 0.95 * longest() && !isEnergy) {  // below the name of the line with the adapter
+      const Point end = chart.at(basePoints.back().x, basePoints.back().y);
+      figure.add(
+          textAt({end.x + t.gap * 0.75, end.y + t.smallSize * 1.25}, name, t.small(), t.categories[4], AnchorX::Left, AnchorY::Middle));
+    } else {
+      labels.push_back({basePoints.back().y, name, t.categories[4]});
+    }
   }
   if (own != nullptr && ownPoints != nullptr)
     chart.addLine(*ownPoints, t.accent, frame.isPaper ? 1.5 : 2, {Pick::Kind::Head, own->head.layer, own->head.head, -3, {}});
@@ -147,16 +157,21 @@ void SpectraCharts::addLines(Figure& figure, LineChart& chart, bool isEnergy) co
   addMarks(figure, chart, isEnergy);
 
   std::vector<Reading> readings;
-  if (nearest != nullptr && nearest != own) readings.push_back({core::headName(nearest->head), nearPoints, t.ink});
-  if (own != nullptr) readings.push_back({core::headName(own->head) + (basePoints.empty() ? "" : " with adapter"), ownPoints, t.accent});
-  if (!basePoints.empty()) readings.push_back({core::headName(own->head) + " base", &basePoints, t.categories[4]});
+  if (nearest != nullptr && nearest != own) readings.push_back({lineName(data, nearest->head), nearPoints, t.ink});
+  if (own != nullptr) readings.push_back({lineName(data, own->head) + (basePoints.empty() ? "" : " with adapter"), ownPoints, t.accent});
+  if (!basePoints.empty()) readings.push_back({lineName(data, own->head) + " base", &basePoints, t.categories[4]});
   const SpectrumLine* told = nearest != nullptr ? nearest : own;
   if (told != nullptr && told->spectrum.isFinite) {
     const core::RankMeasures m = core::rankMeasures(told->spectrum.sigma);
-    const std::string name = core::headName(told->head);
+    const std::string name = lineName(data, told->head);
     readings.push_back({name + " rank at 99 %", nullptr, t.inkSecond, std::to_string(m.effectiveAt1Percent)});
     readings.push_back({name + " at 99.9 %", nullptr, t.inkSecond, std::to_string(m.effectiveAt01Percent)});
     readings.push_back({name + " stable rank", nullptr, t.inkSecond, shortNumber(m.stable)});
+    if (told->tail.isFitted) {
+      readings.push_back({name + " power law alpha", nullptr, t.inkSecond, shortNumber(told->tail.alpha)});
+      readings.push_back(
+          {name + " fitted to squares", nullptr, t.inkSecond, shortNumber(told->tail.xmin) + " to " + shortNumber(told->tail.xmax)});
+    }
     if (std::isfinite(told->biasShare)) readings.push_back({name + " mean's share", nullptr, t.inkSecond, shortNumber(told->biasShare)});
   }
   chart.addReadings(isEnergy ? "beyond rank" : "index", readings, frame);
@@ -213,14 +228,14 @@ void SpectraCharts::addValues(Figure& figure, const Rect& area, bool xLabels) co
   const bool isUnset = axis.empty() && input.options.scale == core::ColorScale::SquareRoot;
   const bool isLog = axis == "log" || (axis.empty() && input.options.scale == core::ColorScale::Log) || (isUnset && high > 30 * low);
   if (isLog) y = logAxis(std::max(low * 0.9, high * 1e-8), high * 1.1, label);
-  LineChart chart(figure, plotIn(area, xLabels, widestLabel(input, !data.base.empty()), frame), {1, longest(), false, "index"}, y,
-                  frame.theme);
+  LineChart chart(figure, plotIn(area, xLabels, widestLabel(input, !data.base.empty(), data.isWhole), frame),
+                  {1, longest(), false, "index"}, y, frame.theme);
   chart.addAxes(xLabels, hasAxisTitle(area, frame.theme));
   addLines(figure, chart, false);
 }
 
 void SpectraCharts::addEnergy(Figure& figure, const Rect& area) const {
-  LineChart chart(figure, plotIn(area, true, widestLabel(input, !data.base.empty()), frame), {1, longest(), false, "rank"},
+  LineChart chart(figure, plotIn(area, true, widestLabel(input, !data.base.empty(), data.isWhole), frame), {1, longest(), false, "rank"},
                   {kLeastEnergy, 1, true, "energy left out beyond the rank"}, frame.theme);
   chart.addAxes(true, hasAxisTitle(area, frame.theme));
   addLines(figure, chart, true);
@@ -248,7 +263,7 @@ void addOffsetChart(Figure& figure, const ViewInput& input, const OffsetData& da
   if (low > high) low = 0, high = 1;
   const double last = static_cast<double>(lastOffsetIn(input)), pad = std::max(isStable ? 0.05 * high : 1.0, (high - low) * 0.08);
   const std::string name = isStable ? ", stable rank" : ", rank at 99 % energy";
-  LineChart chart(figure, plotIn(area, xLabels, widestLabel(input, !data.base.empty()), frame),
+  LineChart chart(figure, plotIn(area, xLabels, widestLabel(input, !data.base.empty(), false), frame),
                   {0, last, false, "offset of the query after its key, tokens"},
                   {std::max(0.0, low - pad), high + pad, false, data.matrix + "(offset)" + name, !isStable}, t);
   chart.addAxes(xLabels, hasAxisTitle(area, t));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/attention/head_name.h"
 #include "core/weights/input_statistics.h"
 #include "views/device.h"
 #include "views/option_values.h"
@@ -28,12 +29,14 @@ void takeLayer(const ViewInput& input, core::LayerSpectra layer, bool isBase, Sp
   }
   core::MatrixSpectra& matrix = layer.matrices.front();
   const auto count = static_cast<int64_t>(matrix.heads.size());
-  data.isByKeyValueHead = count < spec.heads;
+  data.isWhole = matrix.isWhole;
+  data.isByKeyValueHead = !matrix.isWhole && count < spec.heads;
   const int64_t chosen = std::min(lineOfSelection(input, data.isByKeyValueHead).head, count - 1);
   for (int64_t h = 0; h < count; ++h) {
     if ((isAcrossLayers(input) || isBase) && h != chosen) continue;
     (isBase ? data.base : data.lines).push_back({{layer.layer, h}, std::move(matrix.heads[static_cast<size_t>(h)])});
     SpectrumLine& line = (isBase ? data.base : data.lines).back();
+    line.tail = matrix.tail;
     if (!shares.empty()) line.biasShare = shares.front().heads[static_cast<size_t>(h)];
   }
 }
@@ -76,6 +79,10 @@ std::string spectraMatrix(const ViewInput& input) {
   const std::string matrix = wordIn(input.options, "matrix", "W_QK");
   const int64_t offset = offsetIn(input);
   return matrix == "W_QK" && offset != 0 ? matrix + "@" + std::to_string(offset) : matrix;
+}
+
+std::string lineName(const SpectraData& data, core::HeadRef head) {
+  return data.isWhole ? "layer " + std::to_string(head.layer) : core::headName(head);
 }
 
 bool isWeighted(const ViewInput& input) { return wordIn(input.options, "weights", "") == "prompt"; }

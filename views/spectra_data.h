@@ -14,17 +14,22 @@ namespace headscope::views {
 struct SpectrumLine {
   core::HeadRef head;
   core::Spectrum spectrum;
+  core::PowerLaw tail{};                                        // of a whole matrix
   double biasShare = std::numeric_limits<double>::quiet_NaN();  // of a weighted matrix: the mean input's share of its energy
 };
 
 struct SpectraData : ViewData {
   std::string matrix, modelName;
   bool isFolded = false, isByKeyValueHead = false;
-  int64_t tokens = 0;  // of the prompt that the weights are seen through; 0: as they are
+  bool isWhole = false;  // one matrix a layer
+  int64_t tokens = 0;    // of the prompt that the weights are seen through; 0: as they are
   std::vector<SpectrumLine> lines;
   std::vector<SpectrumLine> base;  // without the adapter, when one is on
   std::vector<std::string> notes;
 };
+
+/// "2.3"; "layer 2" where a layer has one matrix.
+std::string lineName(const SpectraData& data, core::HeadRef head);
 
 struct OffsetData : ViewData {
   std::string matrix, modelName;

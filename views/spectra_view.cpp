@@ -50,8 +50,9 @@ class SpectraView : public View {
       default:
         break;
     }
-    const std::string where = isAcrossLayers(input) ? " of head " + std::to_string(input.selection.head) + " in every layer"
-                                                    : " of layer " + std::to_string(input.selection.layer);
+    const std::string where = isAcrossLayers(input) && isWholeMatrix(input) ? " of every layer"
+                              : isAcrossLayers(input) ? " of head " + std::to_string(input.selection.head) + " in every layer"
+                                                      : " of layer " + std::to_string(input.selection.layer);
     return spectraMatrix(input) + where + (isWeighted(input) ? " on the prompt" : "");
   }
 
@@ -185,6 +186,11 @@ class SpectraView : public View {
   }
 
  private:
+  /// A layer's own, not its heads'.
+  static bool isWholeMatrix(const ViewInput& input) {
+    const std::string matrix = spectraMatrix(input);
+    return matrix == "W_DQ" || matrix == "W_DKV" || matrix == "W_KR" || matrix.starts_with("whole_");
+  }
   static bool isSpectrum(const ViewInput& input) {
     return spectraForm(input) != SpectraForm::Offset && spectraForm(input) != SpectraForm::Truncated;
   }
@@ -286,15 +292,17 @@ class SpectraView : public View {
     if (frame.measure.width(fold + data.matrix + ", singular value / largest", t.small()) < area.width)
       figure.add(
           textAt({area.x + area.width, area.y + t.smallSize * 2 - t.gap}, fold, t.small(), t.inkSecond, AnchorX::Right, AnchorY::Bottom));
-    figure.caption = "Singular values of " + data.matrix +
-                     (isAcrossLayers(input) ? " of head " + std::to_string(input.selection.head) + " in every layer"
-                                            : " of every head of layer " + std::to_string(input.selection.layer)) +
-                     " of " + data.modelName +
-                     (data.tokens > 0 ? ", seen through the covariance of what the heads read in the " + std::to_string(data.tokens) +
-                                            " tokens of the prompt"
-                                      : std::string(", norm gains ") + (data.isFolded ? "folded" : "not folded"));
+    figure.caption =
+        "Singular values of " + data.matrix +
+        (data.isWhole ? (isAcrossLayers(input) ? std::string(" of every layer") : " of layer " + std::to_string(input.selection.layer))
+         : isAcrossLayers(input) ? " of head " + std::to_string(input.selection.head) + " in every layer"
+                                 : " of every head of layer " + std::to_string(input.selection.layer)) +
+        " of " + data.modelName +
+        (data.tokens > 0
+             ? ", seen through the covariance of what the heads read in the " + std::to_string(data.tokens) + " tokens of the prompt"
+             : std::string(", norm gains ") + (data.isFolded ? "folded" : "not folded"));
     if (own != nullptr) {
-      figure.caption += "; of head " + core::headName(own->head);
+      figure.caption += data.isWhole ? "; of " + lineName(data, own->head) : "; of head " + lineName(data, own->head);
       for (const int which : {1, 2}) {
         const RankMark mark = rankMark(input.options, which, own->spectrum);
         if (mark.rank > 0) figure.caption += (which == 1 ? " " : ", ") + mark.label();

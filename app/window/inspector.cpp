@@ -146,7 +146,7 @@ FactSection Inspector::rowSection() {
   for (const float w : weights) {
     if (w > 0) entropy -= w * std::log2(static_cast<double>(w)), ++seen;
   }
-  sum(tr("Entropy (bits)"), QString::number(entropy, 'f', 2), seen > 1 ? entropy / std::log2(static_cast<double>(seen)) : 0,
+  sum(tr("Entropy (bits)"), QString::number(std::max(0.0, entropy), 'f', 2), seen > 1 ? entropy / std::log2(static_cast<double>(seen)) : 0,
       tr("How spread this row is: %1 bits of at most log2 of the keys it sees").arg(entropy, 0, 'g', 5));
   sum(tr("On the first token"), QString::number(weights[0], 'f', 3), weights[0], tr("Weight on token 0"));
   sum(tr("On itself"), QString::number(weights[static_cast<size_t>(query)], 'f', 3), weights[static_cast<size_t>(query)],

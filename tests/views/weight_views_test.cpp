@@ -269,6 +269,33 @@ TEST(WeightViews, brokenTensorsAndFoldedNormsAreSaidOnScreen) {
   EXPECT_TRUE(findView("lora")->subject(input).ends_with("norms not folded"));
 }
 
+// MLA's latent projections are a layer's, whatever head is selected: named so, with ranks and the power law of their tail.
+TEST(WeightViews, spectraOfALayersOwnMatrix) {
+  const fs::path folder = fs::temp_directory_path() / ("headscope_whole_view_" + std::to_string(::getpid()));
+  core::SyntheticCheckpoint plan;
+  plan.family = core::SyntheticCheckpoint::Family::DeepSeekV3;
+  plan.write(folder);
+  ViewInput input;
+  input.model = core::Model::open(folder);
+  input.selection.layer = 1, input.selection.head = 3;
+  input.options.words["matrix"] = "W_DQ";
+  const View& view = *findView("spectra");
+  std::shared_ptr<const ViewData> data;
+  const Figure figure = drawn("spectra", input, false, &data);
+  EXPECT_EQ(textBeginning("layer 1", figure), "layer 1");
+  EXPECT_NE(textBeginning("99 %: rank ", figure), "");
+  EXPECT_NE(figure.caption.find("W_DQ of layer 1 of"), std::string::npos) << figure.caption;
+  const FixedMeasure measure;
+  ViewFrame frame{darkTheme(), measure, {800, 600}};
+  frame.hover.layer = frame.hover.head = -1;
+  frame.pointer = Point{300, 150};
+  EXPECT_NE(textBeginning("layer 1 power law alpha", view.draw(input, data.get(), frame)), "");
+  input.options.words["across"] = "layers";
+  EXPECT_EQ(textBeginning("layer 0", drawn("spectra", input)), "layer 0");
+  EXPECT_EQ(view.subject(input), "W_DQ of every layer");
+  fs::remove_all(folder);
+}
+
 // A narrow pane: the table below the map, or none; never across its title.
 TEST(WeightViews, aNarrowRankMapHasItsTableBelow) {
   const PlantedModel planted;
