@@ -44,7 +44,7 @@ void addMatrix(ContentHash& hash, const Matrix& m) {
   hash.add(std::as_bytes(std::span<const float>(m.data(), static_cast<size_t>(m.size()))));
 }
 
-constexpr int kResultVersion = 4;
+constexpr int kResultVersion = 5;
 
 }  // namespace
 

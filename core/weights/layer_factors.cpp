@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <set>
 
 #include "core/base/error.h"
@@ -37,6 +38,14 @@ std::shared_ptr<const DoubleMatrix> leadingBlock(const DoubleMatrix& r, int64_t 
   return block;
 }
 
+std::shared_ptr<const DoubleMatrix> exactTriangle(DoubleMatrix factor, const Job& job) {
+  const int64_t m = factor.rows;
+  const DoubleMatrix r = largeThinQrR(std::move(factor), job);
+  auto square = std::make_shared<DoubleMatrix>(m, m);
+  std::copy(r.values.begin(), r.values.end(), square->values.begin());
+  return square;
+}
+
 /// R with R^T R = F F^T, square [m, m] also where F has fewer columns than rows.
 std::shared_ptr<const DoubleMatrix> triangleOf(ConstMatrixView factor, bool isExact, const Job& job) {
   if (!isFinite(factor)) {  // so is everything seen through it
@@ -45,10 +54,50 @@ std::shared_ptr<const DoubleMatrix> triangleOf(ConstMatrixView factor, bool isEx
     return broken;
   }
   if (!isExact) return std::make_shared<DoubleMatrix>(choleskyFactor(gramTiled(factor, &job)));
-  const DoubleMatrix r = largeThinQrR(DoubleMatrix::from(factor), job);
-  auto square = std::make_shared<DoubleMatrix>(factor.rows, factor.rows);
-  std::copy(r.values.begin(), r.values.end(), square->values.begin());
-  return square;
+  return exactTriangle(DoubleMatrix::from(factor), job);
+}
+
+/// A map's rows [first, first + count) in double, times gains by column and by row (of the map, again and again), less their means between
+/// the two where asked: what headWeights() does, without its roundings.
+struct GainedRows {
+  Linear linear;
+  std::vector<float> columnGain, rowGain;  // empty: none
+  bool isCentred = false;
+
+  DoubleMatrix rows(int64_t first, int64_t count) const {
+    Matrix raw(count, linear.inputs());
+    decodeTile(linear, first, count, 0, raw.view());
+    DoubleMatrix out = DoubleMatrix::from(raw);
+    for (int64_t r = 0; r < count; ++r) {
+      double* row = out.row(r);
+      for (int64_t c = 0; c < out.cols && !columnGain.empty(); ++c) row[c] *= columnGain[static_cast<size_t>(c)];
+      if (isCentred) takeMean(row, out.cols);
+      for (int64_t c = 0; c < out.cols && !rowGain.empty(); ++c) row[c] *= rowGain[static_cast<size_t>(first + r) % rowGain.size()];
+    }
+    return out;
+  }
+  DoubleMatrix all() const { return rows(0, linear.outputs()); }
+
+  static void takeMean(double* row, int64_t count) {
+    const double mean = std::accumulate(row, row + count, 0.0) / static_cast<double>(count);
+    for (int64_t c = 0; c < count; ++c) row[c] -= mean;
+  }
+};
+
+/// Heads of `stride` rows, of which `count` from `first` on.
+std::function<DoubleMatrix(int64_t)> headsIn(GainedRows map, int64_t stride, int64_t first, int64_t count) {
+  return [map = std::move(map), stride, first, count](int64_t h) { return map.rows(h * stride + first, count); };
+}
+
+/// W_O of a head [v, d] from its columns of the output map.
+std::function<DoubleMatrix(int64_t)> outputHeads(Linear output, int64_t width, bool isCentred) {
+  return [output = std::move(output), width, isCentred](int64_t h) {
+    Matrix raw(output.outputs(), width);
+    decodeTile(output, 0, raw.rows(), h * width, raw.view());
+    DoubleMatrix rows = DoubleMatrix::from(raw).transposed();
+    for (int64_t r = 0; r < width && isCentred; ++r) GainedRows::takeMean(rows.row(r), rows.cols);
+    return rows;
+  };
 }
 
 /// rows * R^T in place.
@@ -65,7 +114,7 @@ bool uses(const std::vector<MatrixPlan>& plans, const std::string& set) {
 
 DoubleMatrix FactorSet::exact(int64_t head) const {
   assert(rows[static_cast<size_t>(head)].data != nullptr);
-  const DoubleMatrix own = DoubleMatrix::from(rows[static_cast<size_t>(head)]);
+  const DoubleMatrix own = inDouble ? inDouble(head) : DoubleMatrix::from(rows[static_cast<size_t>(head)]);
   return through ? multiplyTransposed(own, *through) : own;
 }
 
@@ -122,6 +171,10 @@ LayerFactors::LayerFactors(const Model& model, int64_t layer, Fold fold, MlaSpli
     return;
   }
   const AttentionWeights attention = model.attention(layer);
+  if (weights_.isFolded) gain_ = model.attentionNorm(layer).gain;
+  const bool isCentred = weights_.isFolded && model.spec().norm == NormKind::LayerNorm;
+  const bool isLatentInDouble = isExact && weights_.latent && input == nullptr && split == MlaSplit::Heads;
+  makesTrianglesLater_ = isLatentInDouble && !gain_.empty();
   if (weights_.latent) {
     if (input != nullptr) {
       HeadWeights::Latent& l = *weights_.latent;
@@ -133,6 +186,8 @@ LayerFactors::LayerFactors(const Model& model, int64_t layer, Fold fold, MlaSpli
   } else {
     addStandard(attention, input);
   }
+  if (isExact && !weights_.latent) foldStandardInDouble(attention, isCentred);
+  if (isLatentInDouble) foldLatentInDouble(attention, job);
   for (auto it = sets_.begin(); it != sets_.end();) it = uses(plans, it->first) ? std::next(it) : sets_.erase(it);
   if (!isExact && withCores) computeCores(job);
 }
@@ -179,6 +234,59 @@ void LayerFactors::addStandard(const AttentionWeights& a, const LayerInput* inpu
   }
 }
 
+void LayerFactors::foldStandardInDouble(const AttentionWeights& a, bool isCentred) {
+  const HeadWeights& w = weights_;
+  if (gain_.empty() && a.queryNorm.empty() && a.keyNorm.empty() && !isCentred) return;
+  sets_["Q"].inDouble = headsIn({a.query, gain_, a.queryNorm.gain, isCentred}, w.keyWidth, 0, w.keyWidth);
+  sets_["K"].inDouble = headsIn({a.key, gain_, a.keyNorm.gain, isCentred}, w.keyWidth, 0, w.keyWidth);
+  sets_["V"].inDouble = headsIn({a.value, gain_, {}, isCentred}, w.valueWidth, 0, w.valueWidth);
+  sets_["O"].inDouble = outputHeads(a.output, w.valueWidth, isCentred);
+}
+
+void LayerFactors::foldLatentInDouble(const AttentionWeights& a, const Job& job) {
+  const HeadWeights& w = weights_;
+  const int64_t k = w.nope + w.rope;
+  const bool hasQueryLatent = !a.queryDown.empty();
+  const GainedRows query{hasQueryLatent || a.query.empty() ? a.queryUp : a.query, hasQueryLatent ? a.queryLatentNorm.gain : gain_, {}},
+      key{a.keyUp, a.latentNorm.gain, {}}, value{a.valueUp, a.latentNorm.gain, {}};
+  const auto set = [&](const char* name, const std::function<DoubleMatrix(int64_t)>& rows) {
+    if (const auto it = sets_.find(name); it != sets_.end()) it->second.inDouble = rows;
+  };
+  set("UQ_nope", headsIn(query, k, 0, w.nope)), set("Q_nope", headsIn(query, k, 0, w.nope));
+  set("UQ_rope", headsIn(query, k, w.nope, w.rope)), set("Q_rope", headsIn(query, k, w.nope, w.rope));
+  set("Q", headsIn(query, k, 0, k));
+  set("UK", headsIn(key, w.nope, 0, w.nope)), set("K_nope", headsIn(key, w.nope, 0, w.nope));
+  set("UV", headsIn(value, w.valueWidth, 0, w.valueWidth)), set("V", headsIn(value, w.valueWidth, 0, w.valueWidth));
+  set("K_rope", headsIn({a.ropeKey, gain_, {}}, w.rope, 0, w.rope));
+  if (sets_.count("K") > 0) {
+    set("K", [up = headsIn(key, w.nope, 0, w.nope), nope = w.nope, rope = w.rope](int64_t h) {  // [W_UK,h^T 0; 0 I]
+      const DoubleMatrix keys = up(h);
+      DoubleMatrix rows(nope + rope, keys.cols + rope);
+      for (int64_t r = 0; r < nope; ++r) std::copy_n(keys.row(r), keys.cols, rows.row(r));
+      for (int64_t r = 0; r < rope; ++r) rows(nope + r, keys.cols + r) = 1;
+      return rows;
+    });
+  }
+  if (gain_.empty()) return;  // down-projections are as stored
+  const auto isUsed = [&](const char* name) { return sets_.count(name) > 0 && sets_[name].through; };
+  if (isUsed("Q") && isFinite(w.latent->queryDown)) {
+    const auto triangle = exactTriangle(GainedRows{a.queryDown, gain_, {}}.all(), job);
+    for (const char* name : {"Q", "Q_nope", "Q_rope"}) sets_[name].through = triangle;
+  }
+  if (isUsed("V") && isFinite(w.latent->latentDown) && isFinite(w.latent->ropeKey)) {
+    const DoubleMatrix latent = GainedRows{a.latentDown, gain_, {}}.all();
+    DoubleMatrix down(latent.rows + w.rope, latent.cols);
+    std::copy(latent.values.begin(), latent.values.end(), down.values.begin());
+    if (w.rope > 0) {
+      const DoubleMatrix rope = GainedRows{a.ropeKey, gain_, {}}.all();
+      std::copy(rope.values.begin(), rope.values.end(), down.row(latent.rows));
+    }
+    const auto joint = exactTriangle(std::move(down), job);
+    sets_["K_nope"].through = sets_["V"].through = leadingBlock(*joint, latent.rows);
+    sets_["K"].through = joint;
+  }
+}
+
 void LayerFactors::addLatent(const AttentionWeights& a, const std::vector<MatrixPlan>& plans, bool isExact, const Job& job) {
   const HeadWeights& w = weights_;
   const HeadWeights::Latent& l = *w.latent;
@@ -201,7 +309,8 @@ void LayerFactors::addLatent(const AttentionWeights& a, const std::vector<Matrix
     for (const char* name : {"Q_nope", "Q_rope"}) sets_[name].whole = "Q";
     sets_["Q_rope"].firstRow = w.nope;
     if (l.queryDown.size() > 0) {
-      const auto triangle = triangleOf(l.queryDown, isExact, job);
+      const auto triangle =
+          makesTrianglesLater_ && isFinite(l.queryDown) ? std::make_shared<const DoubleMatrix>() : triangleOf(l.queryDown, isExact, job);
       for (const char* name : {"Q", "Q_nope", "Q_rope"}) sets_[name].through = triangle, sets_[name].throughModule = a.queryDown.module;
     }
   }
@@ -212,8 +321,9 @@ void LayerFactors::addLatent(const AttentionWeights& a, const std::vector<Matrix
     Matrix& down = owned_.back();
     std::copy_n(l.latentDown.data(), l.latentDown.size(), down.row(0));
     if (rope > 0) std::copy_n(l.ropeKey.data(), l.ropeKey.size(), down.row(c));
-    const auto joint = triangleOf(down, isExact, job);
-    const auto latent = leadingBlock(*joint, c);
+    const bool isLater = makesTrianglesLater_ && isFinite(down);
+    const auto joint = isLater ? std::make_shared<const DoubleMatrix>() : triangleOf(down, isExact, job);
+    const auto latent = isLater ? joint : leadingBlock(*joint, c);
     down = Matrix();
     sets_["K_nope"] = sets_["UK"];
     sets_["K_nope"].through = latent;

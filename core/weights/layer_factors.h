@@ -4,6 +4,7 @@
 //
 // Residual-stream forms of MLA: the factor W_DQ W_UQ,h of width d has the same Gram matrix as W_UQ,h^T R^T where R is the
 // triangle of W_DQ's thin QR, so it is kept as `rows` (W_UQ,h^T) and `through` (R), in latent width.
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -27,6 +28,7 @@ struct FactorSet {
   std::vector<FactorCore> cores;                // per head, when computed
   std::string whole;                            // a set whose factors hold these as rows from firstRow on; "": none
   int64_t firstRow = 0;
+  std::function<DoubleMatrix(int64_t head)> inDouble;  // the rows with gains folded in double, which float32 rounds; null: `rows` are exact
 
   int64_t heads() const { return static_cast<int64_t>(rows.size()); }
   /// False where cores were made from the stored numbers: `rows` then hold shapes only.
@@ -44,7 +46,7 @@ struct MatrixPlan {
 
 class LayerFactors {
  public:
-  /// plans decide which sets are made. isExact: triangles of shared projections by Householder QR.
+  /// plans decide which sets are made. isExact: triangles of shared projections by Householder QR, gains folded in double.
   /// input: the reading factors seen through the input's covariance (F R^T in place of F); null: as they are.
   /// keepsRows false: what cores can be had of from the stored numbers directly (not exact, no input: all of standard attention, of
   /// latent attention W_O) is not decoded to float32; weights() then lacks it and exactSpectrum() is not to be asked (see hasRows()).
@@ -73,6 +75,8 @@ class LayerFactors {
 
  private:
   void addStandard(const AttentionWeights& attention, const LayerInput* input);
+  void foldStandardInDouble(const AttentionWeights& attention, bool isCentred);
+  void foldLatentInDouble(const AttentionWeights& attention, const Job& job);
   void addLatent(const AttentionWeights& attention, const std::vector<MatrixPlan>& plans, bool isExact, const Job& job);
   void addStreamed(const Model& model, const std::vector<MatrixPlan>& plans, const Job& job);
   std::vector<float> addFromStored(const char* name, const HeadMap& map, const Job& job);
@@ -80,6 +84,8 @@ class LayerFactors {
   bool keepsRows_ = true;
   HeadWeights weights_;
   RopeSpec rope_;
+  std::vector<float> gain_;           // of the attention norm, where it is folded
+  bool makesTrianglesLater_ = false;  // those that foldLatentInDouble() makes
   std::map<std::string, FactorSet> sets_;
   std::vector<Matrix> owned_;
 };

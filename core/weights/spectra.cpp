@@ -193,6 +193,8 @@ LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOpti
           const WholePlan& whole = wholes[m - plans.size()];
           const HeadWeights& w = factors.weights();
           target = wholeSpectrum(whole.latent != nullptr ? (*w.latent).*whole.latent : w.*whole.standard, options.route, backend, job);
+          // Gains were folded into these in float32.
+          if (isExact && (w.isFolded || w.latent)) target.noise += 6e-8 * target.largest();
           out.matrices[m].tail = fitPowerLaw(target.sigma);
           return;
         }
