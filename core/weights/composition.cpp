@@ -25,10 +25,9 @@ constexpr int64_t kWriters = 512;  // of one product
 
 /// All thin matrices of a strip of the model axis: writers (and permuted writers after them) by layer, readers by layer, kind, head.
 struct StripSet {
-  int64_t first = 0;
   std::vector<CompositionHeads::Strip> layers;
   std::vector<std::vector<CompositionHeads::Strip>> permuted;  // by draw
-  PairStrip thin;                                              // all of them, head by head
+  std::vector<PairStrip> blocks;                               // of the strip's coordinates: all of them, head by head
 };
 
 using Order = std::vector<int64_t>;  // of the model's coordinates
@@ -39,36 +38,44 @@ struct ReaderRange {
   int64_t count() const { return end - first; }
 };
 
-StripSet loadStrip(const CompositionHeads& heads, ReaderRange range, int64_t first, int64_t width, const std::vector<Order>& orders,
-                   const Job& job) {
+/// side: of a block of coordinates whose rows lie together.
+StripSet loadStrip(const CompositionHeads& heads, ReaderRange range, int64_t first, int64_t width, int64_t side,
+                   const std::vector<Order>& orders, const Job& job) {
   const int64_t L = range.end, H = heads.heads();
-  StripSet set{first, {}, {}, {width, width, {}, {}, std::make_shared<char>()}};
-  for (int64_t l = 0; l < L; ++l) set.layers.push_back(heads.strip(l, first, width, l >= range.first, nullptr, job));
+  StripSet set;
+  for (int64_t l = 0; l < L; ++l) set.layers.push_back(heads.strip(l, first, width, side, l >= range.first, nullptr, job));
   for (const Order& order : orders) {
     set.permuted.emplace_back();
-    for (int64_t l = 0; l + 1 < L; ++l) set.permuted.back().push_back(heads.strip(l, first, width, false, &order, job));
+    for (int64_t l = 0; l + 1 < L; ++l) set.permuted.back().push_back(heads.strip(l, first, width, side, false, &order, job));
   }
-  const auto addWriters = [&](const std::vector<CompositionHeads::Strip>& strips) {
-    for (int64_t l = 0; l + 1 < L; ++l) {
-      int64_t row = 0;
+  for (int64_t block = 0; block * side < width; ++block) {
+    PairStrip thin{std::min(side, width - block * side), side, {}, {}, std::make_shared<char>()};
+    const auto addHeads = [&](const Matrix& rows, const auto& headOf, std::vector<ThinRows>& to) {
+      int64_t total = 0;
+      for (int64_t h = 0; h < H; ++h) total += headOf(h).turn.rows();
+      int64_t row = block * total;
       for (int64_t h = 0; h < H; ++h) {
-        const int64_t count = heads.writer(l, h).turn.rows();
-        set.thin.writers.push_back({strips[static_cast<size_t>(l)].writers.row(row), count});
+        const int64_t count = headOf(h).turn.rows();
+        to.push_back({rows.row(row), count});
         row += count;
       }
-    }
-  };
-  addWriters(set.layers);
-  for (const auto& draw : set.permuted) addWriters(draw);
-  for (int64_t l = range.first; l < L; ++l) {
-    for (int64_t kind = 0; kind < kKinds; ++kind) {
-      int64_t row = 0;
-      for (int64_t h = 0; h < H; ++h) {
-        const int64_t count = heads.reader(static_cast<Kind>(kind), l, h).turn.rows();
-        set.thin.readers.push_back({set.layers[static_cast<size_t>(l)].readers[static_cast<size_t>(kind)].row(row), count});
-        row += count;
+    };
+    const auto addWriters = [&](const std::vector<CompositionHeads::Strip>& strips) {
+      for (int64_t l = 0; l + 1 < L; ++l) {
+        addHeads(
+            strips[static_cast<size_t>(l)].writers, [&](int64_t h) -> const ThinHead& { return heads.writer(l, h); }, thin.writers);
+      }
+    };
+    addWriters(set.layers);
+    for (const auto& draw : set.permuted) addWriters(draw);
+    for (int64_t l = range.first; l < L; ++l) {
+      for (int64_t kind = 0; kind < kKinds; ++kind) {
+        addHeads(
+            set.layers[static_cast<size_t>(l)].readers[static_cast<size_t>(kind)],
+            [&](int64_t h) -> const ThinHead& { return heads.reader(static_cast<Kind>(kind), l, h); }, thin.readers);
       }
     }
+    set.blocks.push_back(std::move(thin));
   }
   return set;
 }
@@ -140,8 +147,8 @@ TilePlan planTiles(const CompositionHeads& heads, ReaderRange range, const Compo
   for (int64_t l = 0; l < range.end; ++l)
     rows += sets * static_cast<double>(heads.writerRows(l)) + static_cast<double>(heads.readerRows(l));
   const double slots = static_cast<double>((range.end - 1) * H) * sets + static_cast<double>(range.count() * H * kKinds),
-               threads = threadCount(), budget = static_cast<double>(options.memoryBytes);
-  const auto tileBytes = [&](int64_t side) { return slots * static_cast<double>(side * side) * 4 * threads; };
+               budget = static_cast<double>(options.memoryBytes);
+  const auto tileBytes = [&](int64_t side) { return pairTileBytes(pairRoute(d), slots, side); };
   TilePlan plan;
   plan.side = 96;
   while (plan.side > 32 && tileBytes(plan.side) > 0.25 * budget) plan.side -= 32;
@@ -170,6 +177,7 @@ class TileSums {
         sums_(range, heads.heads(), sets_),
         share_(share),
         backend_(options.backend && options.backend->supports(Op::PairSums) ? options.backend.get() : nullptr),
+        isOnUnit_(backend_ == nullptr && pairRoute(heads.width()) == PairRoute::MatrixUnit),
         job_(job),
         pairs_(pairPlan()) {
     for (int64_t draw = 0; draw + 1 < sets_; ++draw) {
@@ -184,7 +192,8 @@ class TileSums {
   const PairSums& run() {
     const int64_t d = heads_.width();
     const auto load = [&](int64_t first, int64_t width) {
-      return loadStrip(heads_, range_, first, std::min(width, d - first), orders_, job_);
+      const int64_t columns = std::min(width, d - first);
+      return loadStrip(heads_, range_, first, columns, isOnUnit_ ? plan_.side : columns, orders_, job_);
     };
     for (int64_t first = 0; first < d; first += plan_.wide) {
       const StripSet a = load(first, plan_.wide);
@@ -210,11 +219,12 @@ class TileSums {
   }
 
  private:
-  /// Later layers in groups, so that the products are wide enough: a product packs all its writers anew, and a group of g layers
-  /// multiplies about g/2 layers of writers for nothing. The sum of both is least near 4 sqrt(layers / heads).
+  /// Later layers in groups, so that the products are wide enough. A BLAS product packs all its writers anew, and a group of g layers
+  /// multiplies about g/2 layers of writers for nothing: the sum of both is least near 4 sqrt(layers / heads).
   int64_t group() const {
     const double layers = static_cast<double>(range_.count()), heads = static_cast<double>(heads_.heads());
-    return std::max<int64_t>({1, 96 / (kKinds * heads_.heads()), std::llround(4 * std::sqrt(layers / heads))});
+    const int64_t wide = std::max<int64_t>(1, 96 / (kKinds * heads_.heads()));
+    return isOnUnit_ ? wide : std::max<int64_t>(wide, std::llround(4 * std::sqrt(layers / heads)));
   }
 
   /// A group sees every layer before its last.
@@ -239,10 +249,16 @@ class TileSums {
   }
 
   void pair(const StripSet& a, const StripSet& b) {
+    for (size_t i = 0; i < a.blocks.size(); ++i) {
+      for (size_t j = &a == &b ? i : 0; j < b.blocks.size(); ++j) add(a.blocks[i], b.blocks[j]);
+    }
+  }
+
+  void add(const PairStrip& a, const PairStrip& b) {
     if (backend_ != nullptr) {
-      backend_->addPairSums(a.thin, b.thin, pairs_, sums_.all(), job_);
+      backend_->addPairSums(a, b, pairs_, sums_.all(), job_);
     } else {
-      addPairSums(a.thin, b.thin, pairs_, sums_.all(), job_);
+      addPairSums(a, b, pairs_, sums_.all(), job_, isOnUnit_ ? PairRoute::MatrixUnit : PairRoute::Blas, &scratch_);
     }
   }
 
@@ -253,9 +269,11 @@ class TileSums {
   PairSums sums_;
   std::pair<double, double> share_;
   Backend* backend_;  // where the sums are taken; null: here
+  bool isOnUnit_;     // here, on the processor's matrix unit
   Job& job_;
   std::vector<Order> orders_;
   PairPlan pairs_;
+  PairScratch scratch_;
   double doneArea_ = 0;
 };
 

@@ -130,7 +130,7 @@ int64_t CompositionHeads::readerRows(int64_t layer) const {
   return rows;
 }
 
-CompositionHeads::Strip CompositionHeads::strip(int64_t index, int64_t first, int64_t count, bool withReaders,
+CompositionHeads::Strip CompositionHeads::strip(int64_t index, int64_t first, int64_t count, int64_t side, bool withReaders,
                                                 const std::vector<int64_t>* order, const Job& job) const {
   const Layer& layer = layers_[static_cast<size_t>(index)];
   ModelAxis axis;
@@ -150,17 +150,19 @@ CompositionHeads::Strip CompositionHeads::strip(int64_t index, int64_t first, in
   struct Piece {
     const ThinHead* head;
     const Matrix* source;
-    float* target;
+    float* target;      // of the first block
+    int64_t nextBlock;  // numbers from block to block
   };
   std::vector<Piece> pieces;
+  const int64_t blocks = (count + side - 1) / side;
   const auto collect = [&](const std::vector<ThinHead>& heads, const Matrix& source) {
     int64_t rows = 0;
     for (const ThinHead& head : heads) rows += head.turn.rows();
-    Matrix out(rows, count);
-    rows = 0;
+    Matrix out(blocks * rows, side);
+    int64_t row = 0;
     for (const ThinHead& head : heads) {
-      if (head.turn.rows() > 0) pieces.push_back({&head, &source, out.row(rows)});
-      rows += head.turn.rows();
+      if (head.turn.rows() > 0) pieces.push_back({&head, &source, out.row(row), rows * side});
+      row += head.turn.rows();
     }
     return out;
   };
@@ -170,10 +172,15 @@ CompositionHeads::Strip CompositionHeads::strip(int64_t index, int64_t first, in
   parallelFor(
       static_cast<int64_t>(pieces.size()),
       [&](int64_t i) {
-        const auto& [head, source, target] = pieces[static_cast<size_t>(i)];
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, static_cast<int>(head->turn.rows()), static_cast<int>(count),
-                    static_cast<int>(head->turn.cols()), 1.0F, head->turn.data(), static_cast<int>(head->turn.cols()),
-                    source->row(head->firstRow), static_cast<int>(count), 0.0F, target, static_cast<int>(count));
+        const Piece& piece = pieces[static_cast<size_t>(i)];
+        const Matrix& turn = piece.head->turn;
+        for (int64_t b = 0; b < blocks; ++b) {
+          const int64_t at = b * side;
+          cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, static_cast<int>(turn.rows()),
+                      static_cast<int>(std::min(side, count - at)), static_cast<int>(turn.cols()), 1.0F, turn.data(),
+                      static_cast<int>(turn.cols()), piece.source->row(piece.head->firstRow) + at, static_cast<int>(count), 0.0F,
+                      piece.target + b * piece.nextBlock, static_cast<int>(side));
+        }
       },
       &job);
   return strip;

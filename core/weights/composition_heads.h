@@ -48,13 +48,14 @@ class CompositionHeads {
   int64_t writerRows(int64_t layer) const;
   int64_t readerRows(int64_t layer) const;
 
-  /// One layer's thin matrices over model coordinates [first, first + count): writers one below the other, then the readers of
-  /// the three kinds, head after head. order: writers with their output coordinates permuted.
+  /// One layer's thin matrices over model coordinates [first, first + count), in blocks of `side` coordinates: of each block the writers
+  /// one below the other, then the readers of the three kinds, head after head. order: writers with their output coordinates permuted.
   struct Strip {
-    Matrix writers;                 // [writerRows, count]
-    std::array<Matrix, 3> readers;  // [readerRows of a kind, count]
+    Matrix writers;                 // [blocks * writerRows, side]
+    std::array<Matrix, 3> readers;  // [blocks * readerRows of a kind, side]
   };
-  Strip strip(int64_t layer, int64_t first, int64_t count, bool withReaders, const std::vector<int64_t>* order, const Job& job) const;
+  Strip strip(int64_t layer, int64_t first, int64_t count, int64_t side, bool withReaders, const std::vector<int64_t>* order,
+              const Job& job) const;
 
   /// Heads with NaN or infinite weights, and zero heads, by name.
   const std::vector<std::string>& notes() const { return notes_; }

@@ -8,6 +8,7 @@
 
 #include "core/base/job.h"
 #include "core/base/parallel.h"
+#include "core/tensor/matrix_unit.h"
 
 namespace headscope::core {
 namespace {
@@ -109,8 +110,24 @@ class TilePairs {
 
 }  // namespace
 
-void addPairSums(const PairStrip& a, const PairStrip& b, const PairPlan& plan, std::span<double> sums, const Job& job) {
-  TilePairs(a, b, plan, sums, job).run();
+PairRoute pairRoute(int64_t modelWidth) {
+  constexpr int64_t kWide = 512;
+  return modelWidth >= kWide && MatrixUnit::isThere() ? PairRoute::MatrixUnit : PairRoute::Blas;
+}
+
+void addPairSums(const PairStrip& a, const PairStrip& b, const PairPlan& plan, std::span<double> sums, const Job& job, PairRoute route,
+                 PairScratch* scratch) {
+  if (route == PairRoute::MatrixUnit) {
+    PairScratch own;
+    addPairSumsOnUnit(a, b, plan, sums, scratch != nullptr ? *scratch : own, job);
+  } else {
+    TilePairs(a, b, plan, sums, job).run();
+  }
+}
+
+double pairTileBytes(PairRoute route, double heads, int64_t side) {
+  if (route == PairRoute::MatrixUnit) return unitTileBytes(heads, side);
+  return heads * static_cast<double>(side * side) * sizeof(float) * threadCount();
 }
 
 }  // namespace headscope::core

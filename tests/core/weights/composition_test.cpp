@@ -14,8 +14,10 @@
 #include "core/weights/composition_change.h"
 #include "core/weights/factored_matrix.h"
 #include "core/weights/pair_sums.h"
+#include "core/weights/synthetic_checkpoint.h"
 #include "tests/core/weights/golden_weights.h"
 #include "tests/support/safetensors_builder.h"
+#include "tests/support/temporary_folder.h"
 
 using namespace headscope::core;
 using namespace headscope::tests;
@@ -122,6 +124,28 @@ TEST(Composition, kernelOfOrthonormalBases) {
   const DoubleMatrix u = thinQr(w0.outputOf(1)).basis, v = thinQr(w2.keyOf(w2.kvHeadOf(3))).basis;
   const DoubleMatrix between = multiplyTransposed(u, v);
   EXPECT_NEAR(c.at(CompositionKind::Key, 0, 1, 2, 3), innerProduct(between, between) / double(u.rows), 1e-5);
+}
+
+TEST(Composition, ofAWideModelAgainstFactoredProducts) {
+  SyntheticCheckpoint plan;
+  plan.layers = 3, plan.width = 640, plan.heads = 5, plan.kvHeads = 5, plan.headWidth = 24;
+  const TemporaryFolder folder;
+  plan.write(folder.path());
+  const auto model = Model::open(folder.path());
+  CompositionOptions options;
+  Job job;
+  const Composition whole = composition(*model, options, job);
+  options.memoryBytes = 1;  // many strips
+  const Composition strips = composition(*model, options, job);
+  for (const auto& [l, m] : {std::pair{0, 1}, {0, 2}, {1, 2}}) {
+    const HeadWeights early = headWeights(*model, l, Fold::On), late = headWeights(*model, m, Fold::On);
+    for (int64_t h = 0; h < plan.heads; ++h) {
+      const FactoredMatrix ov(early.valueOf(h), early.outputOf(h)), qk(late.queryOf(4 - h), late.keyOf(4 - h));
+      const double expected = ov.productFrobenius(qk) / (ov.frobenius() * qk.frobenius());
+      for (const Composition* c : {&whole, &strips})
+        EXPECT_NEAR(c->at(CompositionKind::Query, l, h, m, 4 - h), expected, 1e-6 * expected) << l << " " << m << " " << h;
+    }
+  }
 }
 
 TEST(Composition, stopsWhenCancelled) {

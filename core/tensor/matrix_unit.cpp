@@ -1,0 +1,249 @@
+#include "core/tensor/matrix_unit.h"
+
+#include <algorithm>
+#include <cstring>
+
+#if defined(__linux__) && defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AVX512F__)
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define HEADSCOPE_AMX 1
+#endif
+
+namespace headscope::core {
+namespace {
+
+constexpr int64_t kSide = SplitTile::kSide;
+typedef uint32_t Words __attribute__((vector_size(64)));
+typedef float Floats __attribute__((vector_size(64)));
+
+template <typename To, typename From>
+To as(const From& from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  std::memcpy(&to, &from, sizeof to);
+  return to;
+}
+
+/// To the nearest bf16 number, in the upper half.
+Words nearest(const Floats& x) { return (as<Words>(x) + 0x8000U) & 0xFFFF0000U; }
+
+void setLines(const Floats& even, const Floats& odd, SplitTile& tile, int64_t line) {
+  const auto put = [line](const Words& a, const Words& b, std::array<SplitTile::Line, 16>& part) {
+    const Words pair = (a >> 16) | b;
+    std::memcpy(part[static_cast<size_t>(line)].data(), &pair, sizeof pair);
+  };
+  const Words a = nearest(even), b = nearest(odd);
+  put(a, b, tile.parts[0]);
+  put(nearest(even - as<Floats>(a)), nearest(odd - as<Floats>(b)), tile.parts[1]);
+}
+
+/// 16 x 16 numbers, rows to columns.
+void turn(std::array<SplitTile::Line, 16>& tile) {
+  Words a[16], b[16];
+  for (int r = 0; r < 16; ++r) std::memcpy(&a[r], tile[static_cast<size_t>(r)].data(), sizeof a[r]);
+  for (int r = 0; r < 16; r += 2) {  // pairs of rows
+    b[r] = __builtin_shufflevector(a[r], a[r + 1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+    b[r + 1] = __builtin_shufflevector(a[r], a[r + 1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+  }
+  for (int r = 0; r < 16; r += 4) {  // of fours
+    for (int s = r; s < r + 2; ++s) {
+      a[s] = __builtin_shufflevector(b[s], b[s + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29);
+      a[s + 2] = __builtin_shufflevector(b[s], b[s + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    }
+  }
+  for (int r = 0; r < 16; r += 8) {  // of eights
+    for (int s = r; s < r + 4; ++s) {
+      b[s] = __builtin_shufflevector(a[s], a[s + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+      b[s + 4] = __builtin_shufflevector(a[s], a[s + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+    }
+  }
+  for (int s = 0; s < 8; ++s) {
+    a[s] = __builtin_shufflevector(b[s], b[s + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23);
+    a[s + 8] = __builtin_shufflevector(b[s], b[s + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+  }
+  for (int r = 0; r < 16; ++r) std::memcpy(tile[static_cast<size_t>(r)].data(), &a[r], sizeof a[r]);
+}
+
+}  // namespace
+
+void splitColumns(const float* rows, int64_t stride, int64_t count, int64_t columns, int64_t depth, SplitTile* tiles) {
+  const auto load = [&](int64_t row, int64_t first) {
+    Floats x{};
+    if (row < count && first < columns)
+      std::memcpy(&x, rows + row * stride + first, sizeof(float) * static_cast<size_t>(std::min(kSide, columns - first)));
+    return x;
+  };
+  const int64_t across = (columns + 2 * kSide - 1) / (2 * kSide) * 2, wholeColumns = columns / kSide, wholePairs = count / 2;
+  for (int64_t pair = 0; pair < depth * kSide; ++pair) {
+    const float* even = rows + 2 * pair * stride;
+    int64_t c = 0;
+    for (; c < wholeColumns && pair < wholePairs; ++c) {
+      Floats a, b;
+      std::memcpy(&a, even + c * kSide, sizeof a), std::memcpy(&b, even + stride + c * kSide, sizeof b);
+      setLines(a, b, tiles[c * depth + pair / kSide], pair % kSide);
+    }
+    for (; c < across; ++c)
+      setLines(load(2 * pair, c * kSide), load(2 * pair + 1, c * kSide), tiles[c * depth + pair / kSide], pair % kSide);
+  }
+}
+
+void splitLines(const float* rows, int64_t stride, int64_t count, int64_t across, int64_t line, SplitTile* tiles) {
+  for (int64_t r = 0; r < count; r += 2) {
+    for (int64_t c = 0; c < across; ++c) {
+      Floats even, odd;
+      std::memcpy(&even, rows + r * stride + c * kSide, sizeof even);
+      std::memcpy(&odd, rows + (r + 1) * stride + c * kSide, sizeof odd);
+      setLines(even, odd, *tiles++, line);
+    }
+  }
+}
+
+void clearLines(int64_t count, int64_t line, SplitTile* tiles) {
+  for (int64_t t = 0; t < count; ++t) {
+    for (auto& part : tiles[t].parts) part[static_cast<size_t>(line)].fill(0);
+  }
+}
+
+void turnTiles(int64_t count, SplitTile* tiles) {
+  for (int64_t t = 0; t < count; ++t) {
+    for (auto& part : tiles[t].parts) turn(part);
+  }
+}
+
+#ifdef HEADSCOPE_AMX
+
+namespace {
+
+/// The intrinsics do not tell the compiler which bytes they read: what was written before must be in memory, not in its registers.
+void finishWrites() { asm volatile("" ::: "memory"); }
+
+struct alignas(64) TileShapes {
+  uint8_t palette = 1, startRow = 0, reserved[14] = {};
+  uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+}  // namespace
+
+bool MatrixUnit::isThere() {
+  static const bool isGranted = [] {
+    constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+    return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  }();
+  return isGranted;
+}
+
+MatrixUnit::MatrixUnit() {
+  if (!isThere()) return;
+  static const TileShapes kShapes;
+  finishWrites();
+  _tile_loadconfig(&kShapes);
+}
+
+MatrixUnit::~MatrixUnit() {
+  if (isThere()) _tile_release();
+}
+
+namespace {
+
+/// Tiles 0 to 3 hold the sums, 4 and 5 left parts, 6 and 7 right parts.
+void multiplyOnUnit(const SplitTile* left, int64_t leftNext, const SplitTile* right, int64_t rightNext, int64_t depth, float* sums,
+                    int64_t stride, bool isAdded) {
+  const int64_t bytes = stride * static_cast<int64_t>(sizeof(float));
+  finishWrites();
+  if (isAdded) {
+    _tile_loadd(0, sums, bytes);
+    _tile_loadd(1, sums + kSide, bytes);
+    _tile_loadd(2, sums + kSide * stride, bytes);
+    _tile_loadd(3, sums + kSide * stride + kSide, bytes);
+  } else {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  }
+#define HEADSCOPE_LEFT(part)                      \
+  _tile_loadd(4, left[i].parts[part].data(), 64); \
+  _tile_loadd(5, left[leftNext + i].parts[part].data(), 64)
+#define HEADSCOPE_RIGHT(part)                      \
+  _tile_loadd(6, right[i].parts[part].data(), 64); \
+  _tile_loadd(7, right[rightNext + i].parts[part].data(), 64)
+#define HEADSCOPE_ADD      \
+  _tile_dpbf16ps(0, 4, 6); \
+  _tile_dpbf16ps(1, 4, 7); \
+  _tile_dpbf16ps(2, 5, 6); \
+  _tile_dpbf16ps(3, 5, 7)
+  for (int64_t i = 0; i < depth; ++i) {
+    HEADSCOPE_LEFT(0);
+    HEADSCOPE_RIGHT(1);
+    HEADSCOPE_ADD;
+    HEADSCOPE_RIGHT(0);
+    HEADSCOPE_ADD;
+    HEADSCOPE_LEFT(1);
+    HEADSCOPE_ADD;
+    HEADSCOPE_RIGHT(1);
+    HEADSCOPE_ADD;
+  }
+#undef HEADSCOPE_LEFT
+#undef HEADSCOPE_RIGHT
+#undef HEADSCOPE_ADD
+  _tile_stored(0, sums, bytes);
+  _tile_stored(1, sums + kSide, bytes);
+  _tile_stored(2, sums + kSide * stride, bytes);
+  _tile_stored(3, sums + kSide * stride + kSide, bytes);
+}
+
+}  // namespace
+
+#else
+
+bool MatrixUnit::isThere() { return false; }
+MatrixUnit::MatrixUnit() = default;
+MatrixUnit::~MatrixUnit() = default;
+
+#endif
+
+namespace {
+
+/// One 16 x 16 tile of sums, without the unit.
+void multiplyPlainly(const SplitTile& left, const SplitTile& right, float* sums, int64_t stride) {
+  for (const auto& rightPart : right.parts) {
+    for (size_t pair = 0; pair < 16; ++pair) {
+      Words columns;
+      std::memcpy(&columns, rightPart[pair].data(), sizeof columns);
+      const Floats even = as<Floats>(columns << 16), odd = as<Floats>(columns & 0xFFFF0000U);
+      for (const auto& leftPart : left.parts) {
+        for (size_t r = 0; r < 16; ++r) {
+          const uint32_t row = leftPart[r][pair];
+          float* to = sums + static_cast<int64_t>(r) * stride;
+          Floats sum;
+          std::memcpy(&sum, to, sizeof sum);
+          sum += even * as<float>(row << 16) + odd * as<float>(row & 0xFFFF0000U);
+          std::memcpy(to, &sum, sizeof sum);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void MatrixUnit::multiply(const SplitTile* left, int64_t leftNext, const SplitTile* right, int64_t rightNext, int64_t depth, float* sums,
+                          int64_t stride, bool isAdded) const {
+#ifdef HEADSCOPE_AMX
+  if (isThere()) {
+    multiplyOnUnit(left, leftNext, right, rightNext, depth, sums, stride, isAdded);
+    return;
+  }
+#endif
+  for (int64_t r = 0; r < 2 * kSide && !isAdded; ++r) std::memset(sums + r * stride, 0, 2 * kSide * sizeof(float));
+  for (int64_t i = 0; i < depth; ++i) {
+    for (int64_t r = 0; r < 2; ++r) {
+      for (int64_t c = 0; c < 2; ++c)
+        multiplyPlainly(left[r * leftNext + i], right[c * rightNext + i], sums + r * kSide * stride + c * kSide, stride);
+    }
+  }
+}
+
+}  // namespace headscope::core

@@ -1,0 +1,46 @@
+#pragma once
+// MatrixUnit: products of float32 matrices on the processor's unit for bf16 tiles (Intel AMX). A number is taken as the sum of two bf16
+// numbers, each rounded to nearest: 17 bits, off by 2^-18 at most and of random sign. The four products of such parts are exact and are
+// added up in float32. Numbers below 1e-38 count as zero.
+//
+// Works on split tiles: 16 rows by 32 of the summed dimension, in pairs of neighbours of that dimension.
+#include <array>
+#include <cstdint>
+
+namespace headscope::core {
+
+/// A left tile holds [16 rows][16 pairs], a right one [16 pairs][16 columns].
+struct alignas(64) SplitTile {
+  static constexpr int64_t kSide = 16, kDepth = 32, kParts = 2;
+  using Line = std::array<uint32_t, kSide>;  // of pairs: even in the low half, odd in the high half
+  std::array<std::array<Line, kSide>, kParts> parts;
+};
+
+/// Right tiles [ceil(columns / 32) * 2, depth] of numbers rows [count, columns], `stride` apart; zeros around them. count <= 32 depth.
+void splitColumns(const float* rows, int64_t stride, int64_t count, int64_t columns, int64_t depth, SplitTile* tiles);
+/// Line `line` of count / 2 * across tiles, one after the other: numbers rows [count, 16 across], `stride` apart, two rows and 16 columns a
+/// tile; count is even.
+void splitLines(const float* rows, int64_t stride, int64_t count, int64_t across, int64_t line, SplitTile* tiles);
+void clearLines(int64_t count, int64_t line, SplitTile* tiles);
+/// Left tiles to right ones, and back.
+void turnTiles(int64_t count, SplitTile* tiles);
+
+class MatrixUnit {
+ public:
+  /// Whether the processor has the unit and the system grants it; asked once. Without it multiply() takes the same sums in loops, for
+  /// tests: there are quicker ways.
+  static bool isThere();
+
+  /// Sets the calling thread's tiles up, and gives them back when it goes.
+  MatrixUnit();
+  ~MatrixUnit();
+  MatrixUnit(const MatrixUnit&) = delete;
+  MatrixUnit& operator=(const MatrixUnit&) = delete;
+
+  /// sums [32, 32], rows `stride` apart, = or += left right: two rows of `depth` left tiles, two columns of `depth` right tiles, each
+  /// row or column `next` tiles after the one before.
+  void multiply(const SplitTile* left, int64_t leftNext, const SplitTile* right, int64_t rightNext, int64_t depth, float* sums,
+                int64_t stride, bool isAdded) const;
+};
+
+}  // namespace headscope::core
