@@ -41,8 +41,7 @@ class RankMapView : public View {
   bool needsTrace() const override { return false; }
   std::string subject(const ViewInput& input) const override {
     const bool isOfMatrix = shownIn(input.options).isOfMatrix() || (isScatter(input.options) && acrossIn(input.options).isOfMatrix());
-    return shownIn(input.options).label() + (isScatter(input.options) ? " against " + acrossIn(input.options).label() : std::string()) +
-           (input.model && isOfMatrix ? ", " + foldWords(*input.model) : std::string());
+    return scalarWords(input) + (input.model && isOfMatrix ? ", " + foldWords(*input.model) : std::string());
   }
 
   std::string dataKey(const ViewInput& input, Size) const override {
@@ -61,7 +60,7 @@ class RankMapView : public View {
     if (!input.model) return emptyFigure(frame.size, "Ranks and norms of every head", "Open a model folder", frame.theme);
     const auto* map = dynamic_cast<const RankMapData*>(data);
     if (map == nullptr) return drawHeadGridLoading(input.model->spec().layers, input.model->spec().heads, input.selection, frame);
-    if (isMissing(input, *map)) return emptyFigure(frame.size, subject(input), whyMissing(input), frame.theme);
+    if (isMissing(input, *map)) return emptyFigure(frame.size, scalarWords(input), whyMissing(input), frame.theme);
     return isScatter(input.options) ? drawScatter(input, *map, frame) : drawMap(input, *map, frame);
   }
 
@@ -103,6 +102,9 @@ class RankMapView : public View {
   }
 
  private:
+  static std::string scalarWords(const ViewInput& input) {
+    return shownIn(input.options).label() + (isScatter(input.options) ? " against " + acrossIn(input.options).label() : std::string());
+  }
   static bool isThere(const ViewInput& input, const RankMapData& data, const ScalarName& name) {
     if (name.isOfMatrix()) return data.measures.count(name.matrix) > 0;
     if (name.measure.starts_with("lora_")) return data.hasLora;

@@ -154,13 +154,21 @@ Figure drawTruncated(const ViewInput& input, const TruncatedData& data, const Vi
   chart.addAxes();
   const std::vector<Point> qk = curveOf(data.queryKeyErrors), ov = curveOf(data.valueOutputErrors);
   chart.addLine(qk, t.query, 1.5), chart.addLine(ov, t.value, 1.5);
-  const auto name = [&](const std::vector<Point>& points, int64_t rank, const char* text, Color color) {
+  // The curves fall: one name above its point, the other below, so that they never meet; at rank 0 within the chart.
+  const auto name = [&](const std::vector<Point>& points, int64_t rank, const char* text, Color color, bool isAbove) {
     if (points.empty()) return;
     const Point at = points[std::min(points.size() - 1, static_cast<size_t>(rank))], p = chart.at(at.x, at.y);
     figure.add(RectItem{{p.x - 2.5, p.y - 2.5, 5, 5}, color, t.canvas, 0, 2.5});
-    figure.add(textAt({p.x + t.gap * 0.75, p.y - t.gap * 0.5}, text, t.small(), color, AnchorX::Left, AnchorY::Bottom));
+    const double line = t.smallSize * 1.2, above = std::max(p.y - t.gap * 0.5, chart.plot().y + line);
+    const double below = std::min(p.y + t.gap * 0.5 + line, chart.plot().bottom());
+    const bool hasLeft = p.x - frame.measure.width(text, t.small()) - t.gap > chart.plot().x;
+    if (isAbove)
+      figure.add(textAt({p.x + (above > p.y ? line * 1.5 : t.gap * 0.75), above}, text, t.small(), color, AnchorX::Left, AnchorY::Bottom));
+    else
+      figure.add(textAt({p.x + (hasLeft ? -t.gap * 0.75 : t.gap * 0.75), hasLeft ? below : below + line}, text, t.small(), color,
+                        hasLeft ? AnchorX::Right : AnchorX::Left, AnchorY::Bottom));
   };
-  name(qk, data.queryKeyRank, "QK", t.query), name(ov, data.valueOutputRank, "OV", t.value);
+  name(qk, data.queryKeyRank, "QK", t.query, true), name(ov, data.valueOutputRank, "OV", t.value, false);
   chart.addReadings("rank", {{"QK", &qk, t.query}, {"OV", &ov, t.value}}, frame);
   const double words = top + height + t.smallSize * 4.8;
   const std::string outputWords = "output error " + shortNumber(100 * data.output) + " %, W_OV at rank " +

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "views/figure/axis.h"
 
@@ -137,8 +138,11 @@ Figure emptyFigure(Size size, const std::string& what, const std::string& action
   figure.size = size;
   figure.background = theme.canvas;
   const Point middle{size.width / 2, size.height / 2};
-  figure.add(textAt({middle.x, middle.y - theme.gap}, what, theme.sans(), theme.ink, AnchorX::Center, AnchorY::Bottom));
-  figure.add(textAt({middle.x, middle.y}, action, theme.small(), theme.inkSecond, AnchorX::Center, AnchorY::Top));
+  for (TextItem text : {textAt({middle.x, middle.y - theme.gap}, what, theme.sans(), theme.ink, AnchorX::Center, AnchorY::Bottom),
+                        textAt(middle, action, theme.small(), theme.inkSecond, AnchorX::Center, AnchorY::Top)}) {
+    text.maxWidth = std::max(0.0, size.width - 2 * theme.gap);
+    figure.add(std::move(text));
+  }
   return figure;
 }
 
