@@ -1,8 +1,8 @@
 #include "core/weights/tridiagonal_values.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <limits>
 #include <utility>
@@ -12,170 +12,208 @@
 namespace headscope::core {
 namespace {
 
-constexpr int kLanes = 6;
+constexpr int64_t kLanes = 4, kGroups = 3;  // matrices of a vector; vectors whose steps fill each other's waiting
+typedef double Lane __attribute__((vector_size(32)));
+typedef int64_t Index __attribute__((vector_size(32)));
+constexpr double kEps = std::numeric_limits<double>::epsilon() / 2;
 
-/// Where a QL sweep over rows [l, m] stands: `left` steps to go, the next at row i. e holds squares.
+Lane load(const double* from) {
+  Lane lane;
+  std::memcpy(&lane, from, sizeof lane);
+  return lane;
+}
+void store(double* to, const Lane& lane) { std::memcpy(to, &lane, sizeof lane); }
+
+/// Where every matrix's QL sweep over its rows [low, high] stands. Lanes without a sweep: high = low.
 struct Sweep {
-  double *d = nullptr, *e = nullptr;
-  int64_t i = 0, left = 0;
-  double c = 1, s = 0, gamma = 0, sigma = 0, p = 0;
+  Lane c, s, gamma, sigma, p, before;  // before: the diagonal entry that was written last
+  Index low, high, part;               // part: the first row from low + 1 on whose link to the next vanished
 };
 
-/// The same number of steps of kCount sweeps, in turn.
-template <int kCount>
-void advance(Sweep* const* sweeps, int64_t steps) {
-  std::array<Sweep, kCount> at;
-  for (int k = 0; k < kCount; ++k) at[k] = *sweeps[k];
-  for (int64_t step = 0; step < steps; ++step) {
-    for (int k = 0; k < kCount; ++k) {
-      Sweep& w = at[k];
-      const double square = w.e[w.i], alpha = w.d[w.i], r = w.p + square, before = w.c, gammaBefore = w.gamma;
-      const double inverse = 1 / r, growth = r / w.p;  // 1 / c, by a division that does not wait for c
-      w.e[w.i + 1] = w.s * r;
-      w.c = w.p * inverse, w.s = square * inverse;
-      w.gamma = w.c * (alpha - w.sigma) - w.s * gammaBefore;
-      w.d[w.i + 1] = gammaBefore + (alpha - w.gamma);
-      w.p = growth <= std::numeric_limits<double>::max() ? w.gamma * w.gamma * growth : before * square;
-      --w.i;
-    }
+/// Step i of every sweep of a vector, the lanes that are in it (kIsPartial: some may not be). d and e: rows i and, `stride` on, i + 1.
+template <bool kIsPartial>
+[[gnu::always_inline]] inline void step(Sweep& w, double* d, double* e, int64_t stride, int64_t i) {
+  const Lane square = load(e), alpha = load(d);
+  const Lane r = w.p + square, inverse = 1 / r, growth = r / w.p;  // growth: 1 / c, by a division that does not wait for c
+  const Lane link = w.s * r, c = w.p * inverse, s = square * inverse;
+  const Lane gamma = c * (alpha - w.sigma) - s * w.gamma, value = w.gamma + (alpha - gamma), product = value * w.before;
+  const Lane p = growth <= std::numeric_limits<double>::max() ? gamma * gamma * growth : w.c * square;
+  const Index isEnd = link <= kEps * kEps * (product < 0 ? -product : product), next = Index{} + (i + 1);
+  if constexpr (kIsPartial) {
+    const Index isIn = (next > w.low) & (next <= w.high);
+    store(e + stride, isIn ? link : load(e + stride)), store(d + stride, isIn ? value : load(d + stride));
+    w.part = (isIn & isEnd) ? next : w.part;
+    w.c = isIn ? c : w.c, w.s = isIn ? s : w.s, w.gamma = isIn ? gamma : w.gamma, w.p = isIn ? p : w.p;
+    w.before = isIn ? value : w.before;
+  } else {
+    store(e + stride, link), store(d + stride, value);
+    w.part = isEnd ? next : w.part;
+    w.c = c, w.s = s, w.gamma = gamma, w.p = p, w.before = value;
   }
-  for (int k = 0; k < kCount; ++k) at[k].left -= steps, *sweeps[k] = at[k];
 }
 
-/// One matrix, from sweep to sweep.
+template <bool kIsPartial, int64_t kCount>
+void steps(Sweep* sweeps, double* d, double* e, int64_t& i, int64_t last) {
+  constexpr int64_t stride = kCount * kLanes;
+  Sweep own[kCount];
+  std::copy_n(sweeps, kCount, own);
+  for (; i >= last; --i) {
+    for (int64_t g = 0; g < kCount; ++g) step<kIsPartial>(own[g], d + i * stride + g * kLanes, e + i * stride + g * kLanes, stride, i);
+  }
+  std::copy_n(own, kCount, sweeps);
+}
+
+/// All sweeps from their upper ends down.
+template <int64_t kCount>
+void advance(Sweep* sweeps, double* d, double* e) {
+  int64_t top = 0, allBelow = std::numeric_limits<int64_t>::max(), allFrom = 0, bottom = allBelow;
+  for (int64_t lane = 0; lane < kCount * kLanes; ++lane) {
+    const int64_t low = sweeps[lane / kLanes].low[lane % kLanes], high = sweeps[lane / kLanes].high[lane % kLanes];
+    if (high > low) bottom = std::min(bottom, low);
+    top = std::max(top, high), allBelow = std::min(allBelow, high), allFrom = std::max(allFrom, low);
+  }
+  int64_t i = top - 1;
+  steps<true, kCount>(sweeps, d, e, i, std::max(bottom, allBelow));
+  steps<false, kCount>(sweeps, d, e, i, std::max(bottom, allFrom));
+  steps<true, kCount>(sweeps, d, e, i, bottom);
+}
+
+/// One lane's matrix of `count` rows that end with row `rows` - 1, from sweep to sweep.
 class Iteration {
  public:
-  explicit Iteration(Tridiagonal& t) : d_(t.diagonal), e_(t.off), n_(static_cast<int64_t>(t.diagonal.size())), stepsLeft_(30 * n_) {
-    e_.resize(static_cast<size_t>(n_), 0.0);
-    sweep.d = d_.data(), sweep.e = e_.data();
-  }
+  Iteration(double* d, double* e, int64_t stride, int64_t rows, int64_t count)
+      : d_(d), e_(e), stride_(stride), l_(rows - count), last_(l_ - 1), n_(rows), stepsLeft_(30 * count) {}
 
-  Sweep sweep;
-
-  /// Ends the sweep that was run, if any, and sets up the next; false when all values are found.
-  bool next() {
-    if (isRunning_) sweep.e[l_] = sweep.s * sweep.p, sweep.d[l_] = sweep.sigma + sweep.gamma;
+  /// Ends the sweep that was run in `lane`, if any, and sets up the next; false when all values are found.
+  bool next(Sweep& w, int64_t lane) {
+    int64_t known = -1;  // where the part that l begins ends
+    if (isRunning_) {
+      e(l_) = w.s[lane] * w.p[lane], d(l_) = w.sigma[lane] + w.gamma[lane];
+      known = isLinked(l_) ? w.part[lane] : l_;
+    }
     isRunning_ = false;
+    w.high[lane] = w.low[lane] = l_;
     while (l_ <= last_ || nextBlock()) {
-      const int64_t m = endOfPart();
+      const int64_t m = known >= l_ ? known : endOfPart();
+      known = -1;
+      e(m) = m < last_ ? 0 : e(m);
       if (m == l_) {
         ++l_;
       } else if (m == l_ + 1) {
         solvePair();
       } else {
-        begin(m);
+        begin(m, w, lane);
         return true;
       }
     }
+    w.high[lane] = w.low[lane] = n_;
     return false;
   }
 
  private:
-  static constexpr double kEps = std::numeric_limits<double>::epsilon() / 2;
+  double& d(int64_t i) { return d_[i * stride_]; }
+  double& e(int64_t i) { return e_[i * stride_]; }
+  bool isLinked(int64_t m) { return std::abs(e(m)) > kEps * kEps * std::abs(d(m) * d(m + 1)); }
 
   /// Rows [l, last] that no zero separates, the larger end last; e becomes its squares there.
   bool nextBlock() {
     const int64_t first = last_ + 1;
     if (first >= n_) return false;
     int64_t m = first;
-    while (m + 1 < n_ && std::abs(e_[at(m)]) > std::sqrt(std::abs(d_[at(m)])) * std::sqrt(std::abs(d_[at(m + 1)])) * kEps) ++m;
-    if (m + 1 < n_) e_[at(m)] = 0;
+    while (m + 1 < n_ && std::abs(e(m)) > std::sqrt(std::abs(d(m))) * std::sqrt(std::abs(d(m + 1))) * kEps) ++m;
+    if (m + 1 < n_) e(m) = 0;
     l_ = first, last_ = m;
-    if (std::abs(d_[at(m)]) < std::abs(d_[at(first)])) {
-      std::reverse(d_.begin() + first, d_.begin() + m + 1);
-      std::reverse(e_.begin() + first, e_.begin() + m);
+    if (std::abs(d(m)) < std::abs(d(first))) {
+      for (int64_t i = first, j = m; i < j; ++i, --j) std::swap(d(i), d(j));
+      for (int64_t i = first, j = m - 1; i < j; ++i, --j) std::swap(e(i), e(j));
     }
-    for (int64_t i = first; i < m; ++i) e_[at(i)] *= e_[at(i)];
+    for (int64_t i = first; i < m; ++i) e(i) *= e(i);
     return true;
   }
 
   int64_t endOfPart() {
-    for (int64_t m = l_; m < last_; ++m) {
-      if (std::abs(e_[at(m)]) > kEps * kEps * std::abs(d_[at(m)] * d_[at(m + 1)])) continue;
-      e_[at(m)] = 0;
-      return m;
-    }
-    return last_;
+    int64_t m = l_;
+    while (m < last_ && isLinked(m)) ++m;
+    return m;
   }
 
   /// The two values of rows l and l + 1.
   void solvePair() {
-    const double a = d_[at(l_)], beside = std::sqrt(e_[at(l_)]), b = d_[at(l_ + 1)], sum = a + b;
+    const double a = d(l_), beside = std::sqrt(e(l_)), b = d(l_ + 1), sum = a + b;
     const double larger = (sum + std::copysign(std::hypot(a - b, 2 * beside), sum)) / 2;
     // The one nearer to zero from the product of both, where a difference would cancel.
     const double most = std::abs(a) > std::abs(b) ? a : b, least = std::abs(a) > std::abs(b) ? b : a;
-    d_[at(l_)] = larger;
-    d_[at(l_ + 1)] = larger != 0 ? most / larger * least - beside / larger * beside : 0.0;
-    e_[at(l_)] = 0;
+    d(l_) = larger;
+    d(l_ + 1) = larger != 0 ? most / larger * least - beside / larger * beside : 0.0;
+    e(l_) = 0;
     l_ += 2;
   }
 
-  void begin(int64_t m) {
+  void begin(int64_t m, Sweep& w, int64_t lane) {
     if (--stepsLeft_ < 0) throw Error("the eigenvalues of a tridiagonal matrix don't converge");
-    const double root = std::sqrt(e_[at(l_)]), p = d_[at(l_)];
-    double sigma = (d_[at(l_ + 1)] - p) / (2 * root);
+    const double root = std::sqrt(e(l_)), p = d(l_);
+    double sigma = (d(l_ + 1) - p) / (2 * root);
     sigma = p - root / (sigma + std::copysign(std::hypot(sigma, 1.0), sigma));
-    sweep.c = 1, sweep.s = 0, sweep.sigma = sigma, sweep.gamma = d_[at(m)] - sigma, sweep.p = sweep.gamma * sweep.gamma;
-    sweep.i = m - 1, sweep.left = m - l_;
+    const double gamma = d(m) - sigma;
+    w.c[lane] = 1, w.s[lane] = 0, w.sigma[lane] = sigma, w.gamma[lane] = gamma, w.p[lane] = gamma * gamma, w.before[lane] = 0;
+    w.low[lane] = l_, w.high[lane] = w.part[lane] = m;
     isRunning_ = true;
   }
 
-  static size_t at(int64_t i) { return static_cast<size_t>(i); }
-  std::vector<double>&d_, &e_;
-  int64_t n_, stepsLeft_;
-  int64_t l_ = 0, last_ = -1;
+  double *d_, *e_;
+  int64_t stride_, l_, last_, n_, stepsLeft_;
   bool isRunning_ = false;
 };
+
+/// At most kCount * kLanes matrices, their last rows side by side.
+template <int64_t kCount>
+void valuesOf(std::span<Tridiagonal* const> together) {
+  constexpr int64_t stride = kCount * kLanes;
+  int64_t rows = 0;
+  for (const Tridiagonal* t : together) rows = std::max(rows, static_cast<int64_t>(t->diagonal.size()));
+  std::vector<double> memory(static_cast<size_t>((2 * rows + 2) * stride), 0.0);
+  double *d = memory.data(), *e = d + (rows + 1) * stride;
+  std::vector<Iteration> iterations;
+  for (size_t k = 0; k < together.size(); ++k) {
+    const Tridiagonal& t = *together[k];
+    const int64_t count = static_cast<int64_t>(t.diagonal.size()), first = (rows - count) * stride + static_cast<int64_t>(k);
+    for (int64_t i = 0; i < count; ++i) d[first + i * stride] = t.diagonal[static_cast<size_t>(i)];
+    for (int64_t i = 0; i + 1 < count; ++i) e[first + i * stride] = t.off[static_cast<size_t>(i)];
+    iterations.emplace_back(d + k, e + k, stride, rows, count);
+  }
+  Sweep sweeps[kCount] = {};
+  for (;;) {
+    bool isRunning = false;
+    for (size_t k = 0; k < iterations.size(); ++k) isRunning |= iterations[k].next(sweeps[k / kLanes], static_cast<int64_t>(k % kLanes));
+    if (!isRunning) break;
+    advance<kCount>(sweeps, d, e);
+  }
+  for (size_t k = 0; k < together.size(); ++k) {
+    std::vector<double>& values = together[k]->diagonal;
+    const int64_t count = static_cast<int64_t>(values.size()), first = (rows - count) * stride + static_cast<int64_t>(k);
+    for (int64_t i = 0; i < count; ++i) values[static_cast<size_t>(i)] = d[first + i * stride];
+    std::sort(values.begin(), values.end(), std::greater<>());
+  }
+}
 
 }  // namespace
 
 void tridiagonalValues(std::span<Tridiagonal> together) {
-  std::vector<Iteration> all;
-  all.reserve(together.size());
-  for (Tridiagonal& t : together) all.emplace_back(t);
-  std::array<Iteration*, kLanes> lanes{};
-  int count = 0;
-  size_t started = 0;
-  for (;;) {
-    while (count < kLanes && started < all.size()) {
-      Iteration& one = all[started++];
-      if (one.next()) lanes[static_cast<size_t>(count++)] = &one;
-    }
-    if (count == 0) break;
-    std::array<Sweep*, kLanes> sweeps{};
-    int64_t steps = std::numeric_limits<int64_t>::max();
-    for (int k = 0; k < count; ++k)
-      sweeps[static_cast<size_t>(k)] = &lanes[static_cast<size_t>(k)]->sweep,
-      steps = std::min(steps, lanes[static_cast<size_t>(k)]->sweep.left);
-    switch (count) {
-      case 1:
-        advance<1>(sweeps.data(), steps);
-        break;
-      case 2:
-        advance<2>(sweeps.data(), steps);
-        break;
-      case 3:
-        advance<3>(sweeps.data(), steps);
-        break;
-      case 4:
-        advance<4>(sweeps.data(), steps);
-        break;
-      case 5:
-        advance<5>(sweeps.data(), steps);
-        break;
-      default:
-        advance<kLanes>(sweeps.data(), steps);
-    }
-    for (int k = 0; k < count;) {
-      Iteration& one = *lanes[static_cast<size_t>(k)];
-      if (one.sweep.left > 0 || one.next()) {
-        ++k;
-      } else {
-        lanes[static_cast<size_t>(k)] = lanes[static_cast<size_t>(--count)];
-      }
+  std::vector<Tridiagonal*> bySize;
+  for (Tridiagonal& t : together) bySize.push_back(&t);
+  std::sort(bySize.begin(), bySize.end(),
+            [](const Tridiagonal* a, const Tridiagonal* b) { return a->diagonal.size() > b->diagonal.size(); });
+  for (size_t first = 0; first < bySize.size(); first += kGroups * kLanes) {
+    const size_t count = std::min<size_t>(kGroups * kLanes, bySize.size() - first);
+    const std::span<Tridiagonal* const> some = std::span(bySize).subspan(first, count);
+    if (count <= kLanes) {
+      valuesOf<1>(some);
+    } else if (count <= 2 * kLanes) {
+      valuesOf<2>(some);
+    } else {
+      valuesOf<3>(some);
     }
   }
-  for (Tridiagonal& t : together) std::sort(t.diagonal.begin(), t.diagonal.end(), std::greater<>());
 }
 
 }  // namespace headscope::core
