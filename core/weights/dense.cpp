@@ -11,11 +11,9 @@
 #include "core/base/parallel.h"
 #include "core/weights/lapack.h"
 #include "core/weights/row_panels.h"
-#include "core/weights/small_norms.h"
 #include "core/weights/small_product.h"
 #include "core/weights/small_triangle.h"
-#include "core/weights/tridiagonal.h"
-#include "core/weights/tridiagonal_values.h"
+#include "core/weights/symmetric_batch.h"
 
 namespace headscope::core {
 namespace {
@@ -31,19 +29,6 @@ void widen(ConstMatrixView source, int64_t first, int64_t count, double* target)
     double* to = target + r * count;
     for (int64_t c = 0; c < count; ++c) to[c] = from[c];
   }
-}
-
-std::vector<double> lapackEigenvalues(DoubleMatrix a) {
-  const int n = asInt(a.rows);
-  std::vector<double> w(static_cast<size_t>(n));
-  if (n == 0) return w;
-  int iwork = 0, info = 0;
-  const int lwork = 2 * n + 1 + n * 64, liwork = 1;
-  std::vector<double> work(static_cast<size_t>(lwork));
-  dsyevd_("N", "U", &n, a.data(), &n, w.data(), work.data(), &lwork, &iwork, &liwork, &info);
-  require(info, "dsyevd");
-  std::reverse(w.begin(), w.end());
-  return w;
 }
 
 }  // namespace
@@ -216,27 +201,9 @@ std::vector<double> symmetricEigen(DoubleMatrix a, DoubleMatrix& vectors) {
 }
 
 std::vector<double> symmetricEigenvalues(DoubleMatrix a) {
-  std::vector<DoubleMatrix> one;
-  one.push_back(std::move(a));
-  return std::move(symmetricEigenvalues(std::move(one)).front());
-}
-
-std::vector<std::vector<double>> symmetricEigenvalues(std::vector<DoubleMatrix> together) {
-  std::vector<std::vector<double>> values(together.size());
-  std::vector<Tridiagonal> reduced;
-  std::vector<size_t> whose;
-  for (size_t i = 0; i < together.size(); ++i) {
-    const DoubleMatrix& a = together[i];
-    const double largest = largestEntry(a);
-    if (a.rows <= kSmall && largest > 1e-100 && largest < 1e100) {  // squares neither vanish nor overflow
-      reduced.push_back(reduceToTridiagonal(a)), whose.push_back(i);
-    } else {
-      values[i] = lapackEigenvalues(std::move(together[i]));
-    }
-  }
-  tridiagonalValues(reduced);
-  for (size_t k = 0; k < whose.size(); ++k) values[whose[k]] = std::move(reduced[k].diagonal);
-  return values;
+  SymmetricBatch one;
+  one.add(a);
+  return std::move(one.values().front());
 }
 
 std::vector<double> singularValues(DoubleMatrix a) {

@@ -50,10 +50,8 @@ DoubleMatrix gramTiled(ConstMatrixView factor, const Job* job);
 /// `condition` (when given) receives an estimate of R's 1-norm condition number; infinite after a shift. G = 0 gives R = 0.
 DoubleMatrix choleskyFactor(const DoubleMatrix& g, double* condition = nullptr);
 
-/// Eigenvalues of a symmetric matrix, descending.
+/// Eigenvalues of a symmetric matrix, descending. Of several: symmetric_batch.h.
 std::vector<double> symmetricEigenvalues(DoubleMatrix a);
-/// Of several, which takes less time than one after the other (tridiagonal_values.h).
-std::vector<std::vector<double>> symmetricEigenvalues(std::vector<DoubleMatrix> together);
 /// The same with eigenvectors as rows of `vectors` [n, n], in the same order.
 std::vector<double> symmetricEigen(DoubleMatrix a, DoubleMatrix& vectors);
 

@@ -8,6 +8,7 @@
 
 #include "core/weights/small_norms.h"
 #include "core/weights/small_triangle.h"
+#include "core/weights/symmetric_batch.h"
 
 namespace headscope::core {
 namespace {
@@ -76,11 +77,11 @@ Spectrum factorSpectrum(const FactorCore& core) {
 std::vector<Spectrum> factorSpectra(std::span<const FactorCore* const> cores) {
   const auto countOf = [](const FactorCore& core) { return std::min(core.rank(), core.width); };
   std::vector<Spectrum> out(cores.size());
-  std::vector<DoubleMatrix> squares;
+  SymmetricBatch squares;
   for (const FactorCore* core : cores) {
-    if (core->isFinite) squares.push_back(core->gram);
+    if (core->isFinite) squares.add(core->gram);
   }
-  std::vector<std::vector<double>> values = symmetricEigenvalues(std::move(squares));
+  std::vector<std::vector<double>> values = squares.values();
   size_t next = 0;
   for (size_t i = 0; i < cores.size(); ++i) {
     out[i] = cores[i]->isFinite ? spectrumOfSquares(std::move(values[next++]), countOf(*cores[i])) : notFinite(countOf(*cores[i]));
@@ -98,11 +99,11 @@ int64_t fusedCount(const CorePair& pair) {
 template <typename SquareOf>
 std::vector<Spectrum> spectraOfSquares(std::span<const CorePair> pairs, const SquareOf& squareOf) {
   std::vector<Spectrum> out(pairs.size());
-  std::vector<DoubleMatrix> squares;
+  SymmetricBatch squares;
   for (const CorePair& pair : pairs) {
-    if (pair.left->isFinite && pair.right->isFinite) squares.push_back(squareOf(pair));
+    if (pair.left->isFinite && pair.right->isFinite) squares.add(squareOf(pair));
   }
-  std::vector<std::vector<double>> values = symmetricEigenvalues(std::move(squares));
+  std::vector<std::vector<double>> values = squares.values();
   size_t next = 0;
   for (size_t i = 0; i < pairs.size(); ++i) {
     const FactorCore &left = *pairs[i].left, &right = *pairs[i].right;

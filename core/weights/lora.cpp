@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <limits>
 #include <numeric>
 #include <optional>
@@ -16,63 +17,10 @@
 #include "core/weights/layer_factors.h"
 #include "core/weights/lora_decompositions.h"
 #include "core/weights/lora_sides.h"
-#include "core/weights/small_product.h"
+#include "core/weights/lora_stacks.h"
 
 namespace headscope::core {
 namespace {
-
-/// [a s^2, b s t; (b s t)^T, c t^2], a and c symmetric.
-DoubleMatrix blocks(const DoubleMatrix& a, const DoubleMatrix& b, const DoubleMatrix& c, double s, double t) {
-  const int64_t n = a.rows, m = c.rows;
-  DoubleMatrix out(n + m, n + m);
-  for (int64_t i = 0; i < n; ++i) {
-    for (int64_t j = 0; j < n; ++j) out(i, j) = a(i, j) * s * s;
-    for (int64_t j = 0; j < m; ++j) out(i, n + j) = b(i, j) * s * t;
-  }
-  for (int64_t i = 0; i < m; ++i) {
-    for (int64_t j = 0; j < m; ++j) out(n + i, n + j) = c(i, j) * t * t;
-  }
-  mirrorBelow(out);
-  return out;
-}
-
-double trace(const DoubleMatrix& a) {
-  double sum = 0;
-  for (int64_t i = 0; i < a.rows; ++i) sum += a(i, i);
-  return sum;
-}
-
-/// dW = [D_a; C_b^T F_a]^T [C_a^T F_b,after; D_b] as Gram matrices of the two stacks, the halves brought to one size, and what the terms'
-/// norms need of them.
-struct Stacks {
-  DoubleMatrix left, right;
-  DoubleMatrix leftSecond;                 // C_b^T F_a F_a^T C_b, not scaled
-  DoubleMatrix rightBase;                  // C_a^T F_b F_b^T C_a, not scaled: the first of the right stack before its side changed
-  DoubleMatrix middle, middleEnd;          // C_a^T C_b and that times D_b D_b^T [r_a, r_b]
-  double firstScale = 1, secondScale = 1;  // what D_a and C_b^T F_a were multiplied by; their partners by the inverse
-};
-
-double balance(double left, double right) { return left > 0 && right > 0 ? std::pow(right / left, 0.25) : 1.0; }
-
-Stacks stacksOf(const HeadSide& a, const HeadSide& b) {
-  Stacks s;
-  s.leftSecond = within(b.coefficients, a.core.gram);
-  s.rightBase = within(a.coefficients, b.core.gram);
-  s.middle = transposedMultiply(a.coefficients, b.coefficients);
-  s.middleEnd = multiply(s.middle, b.directionGram);
-  // F_b,after F_b,after^T as in HeadSide::finish, seen through C_a: M H + (M H)^T more than before, M = C_a^T C_b
-  DoubleMatrix half = multiply(b.cross, a.coefficients), meeting = half.transposed(), rightFirst = s.rightBase;
-  const DoubleMatrix end = s.middleEnd.transposed();
-  for (size_t i = 0; i < half.values.size(); ++i) half.values[i] += end.values[i] / 2;
-  addWithTranspose(s.middle, half, rightFirst);
-  // C_a^T F_b,after D_b^T = C_a^T F_b D_b^T + M D_b D_b^T
-  for (size_t i = 0; i < meeting.values.size(); ++i) meeting.values[i] += s.middleEnd.values[i];
-  s.firstScale = balance(trace(a.directionGram), trace(rightFirst));
-  s.secondScale = balance(trace(s.leftSecond), trace(b.directionGram));
-  s.left = blocks(a.directionGram, multiply(a.cross, b.coefficients), s.leftSecond, s.firstScale, s.secondScale);
-  s.right = blocks(rightFirst, meeting, b.directionGram, 1 / s.firstScale, 1 / s.secondScale);
-  return s;
-}
 
 /// One head's two sides, the second one after the rotation.
 struct HeadPair {
@@ -140,22 +88,37 @@ bool hasEffect(const HeadSide& side) {
   return side.isChanged() && hasEntry(side.coefficients) && hasEntry(side.directionGram);
 }
 
-LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options, LoraDecompositions& decompositions) {
-  LoraCircuit out;
-  const HeadSide &a = pair.a(), &b = pair.b();
-  const int64_t k = a.width, d = a.depth, n = std::min(d, 2 * k);
-  const bool isChanged = hasEffect(a) || hasEffect(b);
-  std::vector<CorePair> pairs{{&a.core, &b.core}};
-  if (isChanged) pairs.push_back({&a.coreAfter(), &b.coreAfter()});
-  Stacks s;
+/// What the spectra of one head's circuit are made of: before, after, and, where the adapter has an effect, the change.
+struct CircuitCores {
+  const HeadPair pair;
+  const bool isChanged;
+  LoraStacks stacks;
   FactorCore changeLeft, changeRight;
-  const auto isFinite = [](const CorePair& p) { return p.left->isFinite && p.right->isFinite; };
-  if (isChanged && isFinite(pairs[0]) && isFinite(pairs[1])) {
-    s = stacksOf(a, b);
-    changeLeft = gramCore(std::move(s.left), d), changeRight = gramCore(std::move(s.right), d);
+  std::vector<CorePair> pairs;  // of this and of the sides: it stays where it is
+
+  CircuitCores(const LoraSide& l, int64_t li, const LoraSide& r, int64_t ri, const DoubleMatrix* middle)
+      : pair(l, li, r, ri, middle), isChanged(hasEffect(pair.a()) || hasEffect(pair.b())) {
+    const HeadSide &a = pair.a(), &b = pair.b();
+    pairs.push_back({&a.core, &b.core});
+    if (!isChanged) return;
+    pairs.push_back({&a.coreAfter(), &b.coreAfter()});
+    for (const CorePair& p : pairs) {
+      if (!p.left->isFinite || !p.right->isFinite) return;
+    }
+    stacks = LoraStacks(a, b);
+    changeLeft = gramCore(std::move(stacks.left), a.depth), changeRight = gramCore(std::move(stacks.right), a.depth);
     pairs.push_back({&changeLeft, &changeRight});
   }
-  std::vector<Spectrum> spectra = decompositions.fused(pairs);
+  CircuitCores(const CircuitCores&) = delete;
+};
+
+LoraCircuit circuitOf(const CircuitCores& cores, std::span<Spectrum> spectra, const LoraOptions& options,
+                      LoraDecompositions& decompositions) {
+  LoraCircuit out;
+  const HeadSide &a = cores.pair.a(), &b = cores.pair.b();
+  const LoraStacks& s = cores.stacks;
+  const int64_t k = a.width, d = a.depth, n = std::min(d, 2 * k);
+  const bool isChanged = cores.isChanged;
   out.before = std::move(spectra[0]);
   out.after = isChanged ? std::move(spectra[1]) : out.before;
   const double base = innerProduct(a.core.gram, b.core.gram);
@@ -168,7 +131,7 @@ LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options, LoraDeco
   }
   if (isChanged) {
     out.change = std::move(spectra[2]);
-    if (needsHouseholder(out.change)) out.change = exactChange(pair);
+    if (needsHouseholder(out.change)) out.change = exactChange(cores.pair);
     double squared = 0;
     for (const double v : out.change.sigma) squared += v * v;
     out.relative = base > 0 ? std::sqrt(squared / base) : squared > 0 ? std::numeric_limits<double>::infinity() : 0.0;
@@ -189,6 +152,7 @@ LoraCircuit circuitOf(const HeadPair& pair, const LoraOptions& options, LoraDeco
   return out;
 }
 
+constexpr int64_t kTogether = 4;      // heads
 constexpr double kIndependent = 1e4;  // condition of rows that are taken as independent
 
 /// L = M B with orthonormal rows B: M^T [p, k] from L L^T. Directions below 1e-5 of the largest are left out: what decoding to float32
@@ -205,7 +169,7 @@ DoubleMatrix coordinatesOf(GramBasis basis) {
 /// L depend on each other: ranks above the head's width, rows that DoRA changes one by one. Then M^T R takes R's place.
 std::vector<double> writeCosines(const HeadSide& v, const HeadSide& o, LoraDecompositions& decompositions) {
   if (!hasEffect(v) && !hasEffect(o)) return {};
-  const Stacks s = stacksOf(v, o);
+  const LoraStacks s(v, o);
   // Rows of the right stack against F_O: [C_V^T F_O,after F_O^T; D_O F_O^T], scaled as the stack is.
   const DoubleMatrix first = transposedMultiply(v.coefficients, o.afterTimesBase());
   DoubleMatrix cross(v.rank() + o.rank(), o.width);
@@ -307,22 +271,38 @@ LoraLayer layerLora(const Model& base, const Model& adapted, int64_t layer, cons
     const LoraSide a(isQk ? Kind::Query : Kind::Value, maps, job, products), b(isQk ? Kind::Key : Kind::Output, maps, job, products);
     const double wholeA = a.squaredChange(), wholeB = b.squaredChange();
     std::vector<LoraDecompositions> decompositions(out.heads.size());
+    // Values of several heads' cores are found side by side (tridiagonal_values.h), where threads are not short of work.
+    const int64_t together = std::clamp<int64_t>(spec.heads / (2 * threadCount()), 1, kTogether);
+    const auto someHeads = [&](int64_t first, int64_t count) {
+      std::deque<CircuitCores> cores;
+      std::vector<CorePair> pairs;
+      for (int64_t h = first; h < first + count; ++h) {
+        job.checkpoint();
+        cores.emplace_back(a, h * a.heads() / spec.heads, b, h * b.heads() / spec.heads, isQk && rotation ? &*rotation : nullptr);
+        pairs.insert(pairs.end(), cores.back().pairs.begin(), cores.back().pairs.end());
+      }
+      std::vector<Spectrum> spectra = isOnDevice ? std::vector<Spectrum>() : LoraDecompositions::fusedHere(pairs);
+      size_t next = 0;
+      for (int64_t h = first; h < first + count; ++h) {
+        job.checkpoint();
+        const CircuitCores& c = cores[static_cast<size_t>(h - first)];
+        LoraDecompositions& own = decompositions[static_cast<size_t>(h)];
+        HeadLora& head = out.heads[static_cast<size_t>(h)];
+        LoraCircuit& circuit = isQk ? head.qk : head.ov;
+        std::vector<Spectrum> noted;
+        if (isOnDevice) noted = own.fused(c.pairs);
+        circuit = circuitOf(c, isOnDevice ? noted : std::span(spectra).subspan(next, c.pairs.size()), options, own);
+        next += c.pairs.size();
+        const auto share = [](double part, double whole) { return whole > 0 ? part / whole : 0.0; };
+        (isQk ? head.shareQ : head.shareV) = share(a.head(c.pair.leftIndex).squaredChange, wholeA);
+        (isQk ? head.shareK : head.shareO) = share(b.head(c.pair.rightIndex).squaredChange, wholeB);
+        if (!isQk && options.withDetails && circuit.before.isFinite && circuit.after.isFinite)
+          head.writeCosines = writeCosines(c.pair.a(), c.pair.b(), own);
+      }
+    };
     const auto eachHead = [&] {
-      parallelFor(
-          spec.heads,
-          [&](int64_t h) {
-            const HeadPair pair(a, h * a.heads() / spec.heads, b, h * b.heads() / spec.heads, isQk && rotation ? &*rotation : nullptr);
-            LoraDecompositions& own = decompositions[static_cast<size_t>(h)];
-            HeadLora& head = out.heads[static_cast<size_t>(h)];
-            LoraCircuit& circuit = isQk ? head.qk : head.ov;
-            circuit = circuitOf(pair, options, own);
-            const auto share = [](double part, double whole) { return whole > 0 ? part / whole : 0.0; };
-            (isQk ? head.shareQ : head.shareV) = share(a.head(pair.leftIndex).squaredChange, wholeA);
-            (isQk ? head.shareK : head.shareO) = share(b.head(pair.rightIndex).squaredChange, wholeB);
-            if (!isQk && options.withDetails && circuit.before.isFinite && circuit.after.isFinite)
-              head.writeCosines = writeCosines(pair.a(), pair.b(), own);
-          },
-          &job);
+      parallelFor((spec.heads + together - 1) / together,
+                  [&](int64_t i) { someHeads(i * together, std::min(together, spec.heads - i * together)); }, &job);
     };
     if (isOnDevice) {
       for (LoraDecompositions& d : decompositions) d.note();

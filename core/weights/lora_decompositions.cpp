@@ -29,12 +29,14 @@ GramBasis gramBasis(const DoubleMatrix& g) {
 }
 
 std::vector<Spectrum> LoraDecompositions::fused(std::span<const CorePair> pairs) {
+  if (step_ == Step::Here) return fusedHere(pairs);
   std::vector<Spectrum> spectra;
-  if (step_ != Step::Here) {
-    for (const CorePair& p : pairs) spectra.push_back(fusedExactly(*p.left, *p.right));
-    return spectra;
-  }
-  spectra = fusedFromGrams(pairs);
+  for (const CorePair& p : pairs) spectra.push_back(fusedExactly(*p.left, *p.right));
+  return spectra;
+}
+
+std::vector<Spectrum> LoraDecompositions::fusedHere(std::span<const CorePair> pairs) {
+  std::vector<Spectrum> spectra = fusedFromGrams(pairs);
   for (size_t i = 0; i < pairs.size(); ++i) {
     if (!needsHouseholder(spectra[i], kEpsilons)) continue;
     const FactorCore l = completed(*pairs[i].left), r = completed(*pairs[i].right);

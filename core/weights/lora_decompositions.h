@@ -27,6 +27,8 @@ class LoraDecompositions {
  public:
   /// From the squared cores; by a core's own decomposition where an effective rank would depend on that.
   std::vector<Spectrum> fused(std::span<const CorePair> pairs);
+  /// The same of several heads' cores, made here.
+  static std::vector<Spectrum> fusedHere(std::span<const CorePair> pairs);
   /// By the core's own decomposition.
   Spectrum fusedExactly(const FactorCore& left, const FactorCore& right, const DoubleMatrix* middle = nullptr);
   SmallSvd svd(DoubleMatrix core);

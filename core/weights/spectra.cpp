@@ -99,7 +99,7 @@ Spectrum wholeSpectrum(const Matrix& m, SpectrumRoute route, Backend* backend, c
   return spectrumOfSquares(largeSymmetricEigenvalues(std::move(core.gram), job), count);
 }
 
-constexpr int64_t kTogether = 4;  // heads: their values are found side by side
+constexpr int64_t kTogether = 8;  // heads, at most: their values are found side by side
 
 /// Heads of one matrix that are taken together.
 struct Piece {
@@ -175,7 +175,7 @@ LayerSpectra spectraThrough(const Model& model, int64_t layer, const SpectraOpti
   std::vector<Piece> pieces;
   for (size_t i = 0; i < wholes.size(); ++i) pieces.push_back({plans.size() + i, 0});  // the longest pieces first
   for (const MatrixPlan& plan : plans) {
-    const int64_t heads = factors.headsOf(plan), step = isExact ? 1 : kTogether;
+    const int64_t heads = factors.headsOf(plan), step = isExact ? 1 : std::clamp<int64_t>(heads / (2 * threadCount()), 1, kTogether);
     for (int64_t h = 0; !isElsewhere && h < heads; h += step) pieces.push_back({out.matrices.size(), h, std::min(step, heads - h)});
     out.matrices.push_back({plan.name, std::vector<Spectrum>(static_cast<size_t>(factors.headsOf(plan))), false, {}});
     middles.push_back(factors.middle(plan));
