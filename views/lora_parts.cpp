@@ -317,8 +317,12 @@ void addIntruders(Figure& figure, const LoraData& data, const ViewFrame& frame, 
                       " of the top 10 singular vectors after are far from all of the base's (cosine under 0.5)";
     }
   }
-  grid.title =
-      isComputed ? "intruder dimensions in the top 10: " + std::to_string(count) : "intruder dimensions: of heads only, in their tooltips";
+  const bool isDone = std::all_of(data.done.begin(), data.done.end(), [](const auto& layer) {
+    return layer && !layer->heads.empty() && layer->heads.front().qk.intrudersLeft >= 0;
+  });
+  grid.title = isComputed ? "intruder dimensions in the top 10: " + std::to_string(count)
+               : isDone   ? "intruder dimensions: no attention matrix changed"
+                          : "intruder dimensions: not computed yet";
   addModuleGrid(figure, grid, data.layers, frame, area);
 }
 

@@ -84,7 +84,7 @@ std::shared_ptr<const ViewData> computeTruncated(const ViewInput& input, core::J
     data->queryKeyRank = std::min(truncatedRank(input, false), data->queryKeyFull);
     data->valueOutputRank = std::min(truncatedRank(input, true), data->valueOutputFull);
     data->queryKeyErrors = head.weightErrors(core::Circuit::QK), data->valueOutputErrors = head.weightErrors(core::Circuit::OV);
-    data->definition = head.definition(core::Circuit::QK) + " " + head.definition(core::Circuit::OV);
+    data->definition = head.definition(core::Circuit::QK) + "; " + head.definition(core::Circuit::OV);
     const auto run = head.run(data->queryKeyRank, data->valueOutputRank), whole = head.run(data->queryKeyFull, data->valueOutputFull);
     const int64_t step = int64_t{1} << levelFor(static_cast<double>(data->count), kCells);
     poolMap(*whole, data->count, step, data->truth, job);
@@ -182,7 +182,7 @@ Figure drawTruncated(const ViewInput& input, const TruncatedData& data, const Vi
   figure.size = {frame.size.width, frame.size.height > 0 ? frame.size.height : bottom + t.gap};
   figure.caption = "Head " + core::headName(data.head) + " of " + data.modelName + " on the prompt, and with " + cut +
                    " and W_OV at rank " + std::to_string(data.valueOutputRank) + " of " + std::to_string(data.valueOutputFull) + ": " +
-                   mapWords + ", " + outputWords + ". " + data.definition;
+                   mapWords + ", " + outputWords + ". " + data.definition + ".";
   return figure;
 }
 
