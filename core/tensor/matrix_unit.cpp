@@ -111,6 +111,40 @@ void turnTiles(int64_t count, SplitTile* tiles) {
   }
 }
 
+void setBytes(const int32_t* values, int64_t line, ByteTile& tile) {
+  typedef uint8_t Bytes __attribute__((vector_size(64)));
+  constexpr uint32_t kCarry = 0x00808080U;  // a byte of 128 and more is one less of the next
+  Bytes fours[4];
+  for (int i = 0; i < 4; ++i) {
+    Words x;
+    std::memcpy(&x, values + 16 * i, sizeof x);
+    fours[i] = as<Bytes>((x + kCarry) ^ kCarry);
+  }
+  const auto take = [&](Bytes low, Bytes high, SplitTile::Line& to) {  // every fourth byte of all
+    const Bytes all = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22,
+                                              23, 24, 25, 26, 27, 28, 29, 30, 31, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77,
+                                              78, 79, 80, 81, 82, 83, 84, 85, 86, 87, 88, 89, 90, 91, 92, 93, 94, 95);
+    std::memcpy(to.data(), &all, sizeof all);
+  };
+#define HEADSCOPE_FOURTHS(a, b, i)                                                                                                       \
+  __builtin_shufflevector(a, b, i, i + 4, i + 8, i + 12, i + 16, i + 20, i + 24, i + 28, i + 32, i + 36, i + 40, i + 44, i + 48, i + 52, \
+                          i + 56, i + 60, i + 64, i + 68, i + 72, i + 76, i + 80, i + 84, i + 88, i + 92, i + 96, i + 100, i + 104,      \
+                          i + 108, i + 112, i + 116, i + 120, i + 124, i, i, i, i, i, i, i, i, i, i, i, i, i, i, i, i, i, i, i, i, i, i, \
+                          i, i, i, i, i, i, i, i, i, i)
+  const auto at = static_cast<size_t>(line);
+  take(HEADSCOPE_FOURTHS(fours[0], fours[1], 0), HEADSCOPE_FOURTHS(fours[2], fours[3], 0), tile.bytes[0][at]);
+  take(HEADSCOPE_FOURTHS(fours[0], fours[1], 1), HEADSCOPE_FOURTHS(fours[2], fours[3], 1), tile.bytes[1][at]);
+  take(HEADSCOPE_FOURTHS(fours[0], fours[1], 2), HEADSCOPE_FOURTHS(fours[2], fours[3], 2), tile.bytes[2][at]);
+  take(HEADSCOPE_FOURTHS(fours[0], fours[1], 3), HEADSCOPE_FOURTHS(fours[2], fours[3], 3), tile.bytes[3][at]);
+#undef HEADSCOPE_FOURTHS
+}
+
+void turnTiles(int64_t count, ByteTile* tiles) {
+  for (int64_t t = 0; t < count; ++t) {
+    for (auto& byte : tiles[t].bytes) turn(byte);
+  }
+}
+
 #ifdef HEADSCOPE_AMX
 
 namespace {
@@ -194,6 +228,71 @@ void multiplyOnUnit(const SplitTile* left, int64_t leftNext, const SplitTile* ri
   _tile_stored(3, sums + kSide * stride + kSide, bytes);
 }
 
+#define HEADSCOPE_LEFT(byte) _tile_loadd(7, left[i].bytes[byte].data(), 64)
+#define HEADSCOPE_RIGHT(tile, byte) _tile_loadd(tile, right[i].bytes[byte].data(), 64)
+#define HEADSCOPE_ADD(sum, tile) _tile_dpbssd(sum, 7, tile)
+#define HEADSCOPE_STORE(tile, s) _tile_stored(tile, sums[s].data(), 64)
+
+/// Sums 0 to 3 in tiles of their numbers; right bytes in 4 to 6, a left one in 7.
+void lowSums(const ByteTile* left, const ByteTile* right, int64_t depth, MatrixUnit::ByteSums& sums) {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+  for (int64_t i = 0; i < depth; ++i) {
+    HEADSCOPE_LEFT(0);
+    HEADSCOPE_RIGHT(6, 3);
+    HEADSCOPE_ADD(3, 6);
+    HEADSCOPE_RIGHT(4, 0);
+    HEADSCOPE_RIGHT(5, 1);
+    HEADSCOPE_RIGHT(6, 2);
+    HEADSCOPE_ADD(0, 4);
+    HEADSCOPE_ADD(1, 5);
+    HEADSCOPE_ADD(2, 6);
+    HEADSCOPE_LEFT(1);
+    HEADSCOPE_ADD(1, 4);
+    HEADSCOPE_ADD(2, 5);
+    HEADSCOPE_ADD(3, 6);
+    HEADSCOPE_LEFT(2);
+    HEADSCOPE_ADD(2, 4);
+    HEADSCOPE_ADD(3, 5);
+    HEADSCOPE_LEFT(3);
+    HEADSCOPE_ADD(3, 4);
+  }
+  HEADSCOPE_STORE(0, 0);
+  HEADSCOPE_STORE(1, 1);
+  HEADSCOPE_STORE(2, 2);
+  HEADSCOPE_STORE(3, 3);
+}
+
+/// Sums 4 to 6 in tiles 0 to 2.
+void highSums(const ByteTile* left, const ByteTile* right, int64_t depth, MatrixUnit::ByteSums& sums) {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  for (int64_t i = 0; i < depth; ++i) {
+    HEADSCOPE_RIGHT(4, 1);
+    HEADSCOPE_RIGHT(5, 2);
+    HEADSCOPE_RIGHT(6, 3);
+    HEADSCOPE_LEFT(1);
+    HEADSCOPE_ADD(0, 6);
+    HEADSCOPE_LEFT(2);
+    HEADSCOPE_ADD(0, 5);
+    HEADSCOPE_ADD(1, 6);
+    HEADSCOPE_LEFT(3);
+    HEADSCOPE_ADD(0, 4);
+    HEADSCOPE_ADD(1, 5);
+    HEADSCOPE_ADD(2, 6);
+  }
+  HEADSCOPE_STORE(0, 4);
+  HEADSCOPE_STORE(1, 5);
+  HEADSCOPE_STORE(2, 6);
+}
+#undef HEADSCOPE_LEFT
+#undef HEADSCOPE_RIGHT
+#undef HEADSCOPE_ADD
+#undef HEADSCOPE_STORE
+
 }  // namespace
 
 #else
@@ -242,6 +341,33 @@ void MatrixUnit::multiply(const SplitTile* left, int64_t leftNext, const SplitTi
     for (int64_t r = 0; r < 2; ++r) {
       for (int64_t c = 0; c < 2; ++c)
         multiplyPlainly(left[r * leftNext + i], right[c * rightNext + i], sums + r * kSide * stride + c * kSide, stride);
+    }
+  }
+}
+
+void MatrixUnit::multiply(const ByteTile* left, const ByteTile* right, int64_t depth, ByteSums& sums) const {
+#ifdef HEADSCOPE_AMX
+  if (isThere()) {
+    finishWrites();
+    lowSums(left, right, depth, sums);
+    highSums(left, right, depth, sums);
+    return;
+  }
+#endif
+  sums = {};
+  const auto byteOf = [](uint32_t four, int which) { return static_cast<int32_t>(static_cast<int8_t>(four >> (8 * which))); };
+  for (int64_t i = 0; i < depth; ++i) {
+    for (size_t l = 0; l < 4; ++l) {
+      for (size_t n = 0; n < 4; ++n) {
+        for (size_t r = 0; r < 16; ++r) {
+          for (size_t four = 0; four < 16; ++four) {
+            for (int which = 0; which < 4; ++which) {
+              const int32_t row = byteOf(left[i].bytes[l][r][four], which);
+              for (size_t c = 0; c < 16; ++c) sums[l + n][r][c] += row * byteOf(right[i].bytes[n][four][c], which);
+            }
+          }
+        }
+      }
     }
   }
 }

@@ -25,6 +25,16 @@ void clearLines(int64_t count, int64_t line, SplitTile* tiles);
 /// Left tiles to right ones, and back.
 void turnTiles(int64_t count, SplitTile* tiles);
 
+/// 16 rows by 64 of the summed dimension of whole numbers of 32 bits, byte by byte from the lowest, each byte signed. A left tile holds
+/// [16 rows][16 fours of neighbours], a right one [16 fours][16 columns].
+struct alignas(64) ByteTile {
+  static constexpr int64_t kDepth = 64, kBytes = 4;
+  std::array<std::array<SplitTile::Line, 16>, kBytes> bytes;
+};
+/// Line `line` from whole numbers values[0, 64), |values| <= 2^30.
+void setBytes(const int32_t* values, int64_t line, ByteTile& tile);
+void turnTiles(int64_t count, ByteTile* tiles);
+
 class MatrixUnit {
  public:
   /// Whether the processor has the unit and the system grants it; asked once. Without it multiply() takes the same sums in loops, for
@@ -41,6 +51,11 @@ class MatrixUnit {
   /// row or column `next` tiles after the one before.
   void multiply(const SplitTile* left, int64_t leftNext, const SplitTile* right, int64_t rightNext, int64_t depth, float* sums,
                 int64_t stride, bool isAdded) const;
+
+  /// sums[s] [16, 16] = the products of bytes l and r of a row of left tiles and a column of right ones with l + r = s: the product of the
+  /// whole numbers is sum_s 2^(8 s) sums[s]. Exact; depth <= 128.
+  using ByteSums = std::array<std::array<std::array<int32_t, 16>, 16>, 2 * ByteTile::kBytes - 1>;
+  void multiply(const ByteTile* left, const ByteTile* right, int64_t depth, ByteSums& sums) const;
 };
 
 }  // namespace headscope::core

@@ -5,6 +5,8 @@
 
 #include "core/base/job.h"
 #include "core/base/parallel.h"
+#include "core/tensor/dtype.h"
+#include "core/weights/byte_panels.h"
 #include "core/weights/head_weights.h"
 #include "core/weights/row_panels.h"
 
@@ -66,9 +68,32 @@ void finishHead(const HeadMap& map, int64_t h, const std::vector<double>& sums, 
   if (cross != nullptr) scaleBy(*cross, none, gain);
 }
 
-}  // namespace
+/// Head h's part of what is decoded, columns [first, first + count) of it.
+void packChunk(const HeadMap& map, ConstMatrixView decoded, int64_t h, int64_t first, int64_t count, const float* gain, RowPanels& panels) {
+  if (map.isOutput) {
+    panels.packTransposed(decoded.colsFrom(h * map.width, map.width), gain);
+  } else {
+    panels.pack(decoded.colsFrom(first, count), gain);
+  }
+}
+void packChunk(const HeadMap& map, ConstMatrixView decoded, int64_t h, int64_t first, int64_t count, const float*, BytePanels& panels) {
+  if (map.isOutput) {
+    panels.packTransposed(decoded.colsFrom(h * map.width, map.width));
+  } else {
+    panels.pack(decoded.colsFrom(first, count));
+  }
+}
 
-HeadGrams headGrams(const HeadMap& map, const Job& job, const Matrix* directions) {
+/// Numbers of 16 bits as they are stored: exact byte by byte.
+bool isForBytes(const HeadMap& map) {
+  const DType type = map.linear->weight.dtype;
+  const bool hasGain = map.modelGain != nullptr && !map.modelGain->empty();
+  return MatrixUnit::isThere() && (type == DType::BF16 || type == DType::F16) && !map.linear->change && !hasGain;
+}
+
+/// By RowPanels or BytePanels; the latter know no gain of columns.
+template <typename Panels>
+HeadGrams gramsBy(const HeadMap& map, const Job& job, const Matrix* directions) {
   const int64_t k = map.width, d = map.depth(), chunks = (d + kColumns - 1) / kColumns;
   const int64_t r = directions != nullptr ? directions->rows() : 0;
   assert(directions == nullptr || directions->cols() == d);
@@ -76,7 +101,7 @@ HeadGrams headGrams(const HeadMap& map, const Job& job, const Matrix* directions
   out.gram.resize(static_cast<size_t>(map.heads));
   if (directions != nullptr) out.cross.resize(static_cast<size_t>(map.heads));
   if (map.isCentred) out.means.assign(static_cast<size_t>(map.heads * k), 0.0F);
-  std::vector<RowPanels> along;  // the directions' chunks, shared by the heads
+  std::vector<Panels> along;  // the directions' chunks, shared by the heads
   std::vector<double> directionSums(static_cast<size_t>(r), 0.0);
   if (r > 0) {
     for (int64_t c = 0; c < chunks; ++c) along.emplace_back(r);
@@ -86,9 +111,9 @@ HeadGrams headGrams(const HeadMap& map, const Job& job, const Matrix* directions
           along[static_cast<size_t>(c)].pack(directions->view().colsFrom(c * kColumns, std::min(kColumns, d - c * kColumns)));
         },
         &job);
-    for (const RowPanels& chunk : along) chunk.addRowSums(directionSums.data());
+    for (const Panels& chunk : along) chunk.addRowSums(directionSums.data());
   }
-  const auto addChunk = [&](int64_t h, const RowPanels& panels, int64_t chunk, std::vector<double>& sums) {
+  const auto addChunk = [&](int64_t h, const Panels& panels, int64_t chunk, std::vector<double>& sums) {
     if (map.isCentred) panels.addRowSums(sums.data());
     addGram(panels, out.gram[static_cast<size_t>(h)]);
     if (r > 0) addCross(along[static_cast<size_t>(chunk)], panels, out.cross[static_cast<size_t>(h)]);
@@ -104,7 +129,7 @@ HeadGrams headGrams(const HeadMap& map, const Job& job, const Matrix* directions
           if (directions != nullptr) out.cross[static_cast<size_t>(h)] = DoubleMatrix(r, k);
         }
         std::vector<std::vector<double>> sums(static_cast<size_t>(heads), std::vector<double>(static_cast<size_t>(k), 0.0));
-        RowPanels panels(k);
+        Panels panels(k);
         Matrix memory(heads * k, plan.columns);
         for (int64_t at = 0; at < d; at += plan.columns) {
           job.checkpoint();
@@ -113,11 +138,7 @@ HeadGrams headGrams(const HeadMap& map, const Job& job, const Matrix* directions
           for (int64_t first = at; first < end; first += kColumns) {
             const int64_t count = std::min(kColumns, end - first);
             for (int64_t h = 0; h < heads; ++h) {
-              if (map.isOutput) {
-                panels.packTransposed(decoded.colsFrom(h * k, k), gain != nullptr ? gain + first : nullptr);
-              } else {
-                panels.pack(decoded.colsFrom(first - at, count), gain != nullptr ? gain + first : nullptr);
-              }
+              packChunk(map, decoded, h, first - at, count, gain != nullptr ? gain + first : nullptr, panels);
               addChunk(firstHead + h, panels, first / kColumns, sums[static_cast<size_t>(h)]);
             }
           }
@@ -126,6 +147,12 @@ HeadGrams headGrams(const HeadMap& map, const Job& job, const Matrix* directions
       },
       &job);
   return out;
+}
+
+}  // namespace
+
+HeadGrams headGrams(const HeadMap& map, const Job& job, const Matrix* directions) {
+  return isForBytes(map) ? gramsBy<BytePanels>(map, job, directions) : gramsBy<RowPanels>(map, job, directions);
 }
 
 Matrix headRows(const HeadMap& map, int64_t head) {

@@ -30,6 +30,7 @@ struct HeadGrams {
   std::vector<float> means;         // [heads * k] that centring took off, before headGain; empty without
 };
 
+/// In double; numbers stored in 16 bits that no gain changes on the processor's matrix unit, where there is one, as exactly.
 /// directions: D [r, d] (default: none). k^2 d + 2 r k d operations a head, split over the pool.
 HeadGrams headGrams(const HeadMap& map, const Job& job, const Matrix* directions = nullptr);
 
