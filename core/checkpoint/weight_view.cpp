@@ -5,6 +5,8 @@
 #include <cassert>
 #include <cstring>
 
+#include "core/tensor/turn_over.h"
+
 namespace headscope::core {
 namespace {
 
@@ -38,10 +40,7 @@ void decodeTurned(const WeightView& view, int64_t stored, int64_t outputs, int64
     for (int64_t i = 0; i < inputs; i += kTile) {
       const int64_t ins = std::min(kTile, inputs - i);
       for (int64_t a = 0; a < ins; ++a) decodeStored(view, input + i + a, stored + o, outs, tile.data() + a * kTile);
-      for (int64_t b = 0; b < outs; ++b) {
-        float* row = target + (o + b) * stride + i;
-        for (int64_t a = 0; a < ins; ++a) row[a] = tile[static_cast<size_t>(a * kTile + b)];
-      }
+      turnOver(ConstMatrixView{tile.data(), ins, outs, kTile}, target + o * stride + i, stride);
     }
   }
 }

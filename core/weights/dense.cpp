@@ -9,6 +9,7 @@
 
 #include "core/base/error.h"
 #include "core/base/parallel.h"
+#include "core/tensor/turn_over.h"
 #include "core/weights/lapack.h"
 #include "core/weights/row_panels.h"
 #include "core/weights/small_product.h"

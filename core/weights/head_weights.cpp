@@ -9,7 +9,7 @@
 #include "core/base/mapped_file.h"
 #include "core/base/parallel.h"
 #include "core/checkpoint/stored_span.h"
-#include "core/weights/small_product.h"
+#include "core/tensor/turn_over.h"
 
 namespace headscope::core {
 namespace {

@@ -35,10 +35,6 @@ struct SmallProduct {
 void addWithTranspose(const DoubleMatrix& a, const DoubleMatrix& b, DoubleMatrix& g);
 /// C^T G C, G symmetric [k, k], C [k, r].
 DoubleMatrix within(const DoubleMatrix& c, const DoubleMatrix& g);
-/// to[c * toStride + r] = from[r * stride + c] of [rows, cols] numbers.
-void turnOver(const double* from, int64_t rows, int64_t cols, int64_t stride, double* to, int64_t toStride);
-/// to[c * toStride + r] = from(r, c).
-void turnOver(ConstMatrixView from, float* to, int64_t toStride);
 /// Copies what is above the diagonal below it.
 void mirrorBelow(DoubleMatrix& a);
 

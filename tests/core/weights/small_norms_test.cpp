@@ -5,6 +5,7 @@
 #include <cmath>
 #include <utility>
 
+#include "core/tensor/turn_over.h"
 #include "core/weights/small_product.h"
 #include "tests/support/random_matrix.h"
 
