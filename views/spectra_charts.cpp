@@ -200,7 +200,7 @@ void SpectraCharts::addMarks(Figure& figure, LineChart& chart, bool isEnergy) co
       figure.add(segment({x, plot.y}, {x, plot.bottom()}, line, frame.isPaper ? 0.5 : 1));
       const double width = frame.measure.width(mark.label(), t.small());
       const bool isLeft = x - plot.x > plot.width / 2;
-      const double left = isLeft ? plot.right() - t.gap * 0.75 - width - 2 : x + 2;
+      const double left = isLeft ? x - t.gap * 0.75 - width : x + 2;
       if (row + t.smallSize * 1.4 < plot.bottom() && width + 4 < plot.width) {
         figure.add(RectItem{{left - 2, row - t.smallSize * 0.7, width + 4, t.smallSize * 1.4}, t.canvas.withAlpha(0.9), kTransparent, 0});
         figure.add(textAt({left, row}, mark.label(), t.small(), t.accent, AnchorX::Left, AnchorY::Middle));
