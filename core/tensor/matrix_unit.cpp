@@ -13,7 +13,7 @@
 namespace headscope::core {
 namespace {
 
-constexpr int64_t kSide = SplitTile::kSide;
+constexpr int64_t kSide = MatrixTile::kSide;
 typedef uint32_t Words __attribute__((vector_size(64)));
 typedef float Floats __attribute__((vector_size(64)));
 
@@ -28,18 +28,20 @@ To as(const From& from) {
 /// To the nearest bf16 number, in the upper half.
 Words nearest(const Floats& x) { return (as<Words>(x) + 0x8000U) & 0xFFFF0000U; }
 
-void setLines(const Floats& even, const Floats& odd, SplitTile& tile, int64_t line) {
-  const auto put = [line](const Words& a, const Words& b, std::array<SplitTile::Line, 16>& part) {
-    const Words pair = (a >> 16) | b;
-    std::memcpy(part[static_cast<size_t>(line)].data(), &pair, sizeof pair);
-  };
-  const Words a = nearest(even), b = nearest(odd);
-  put(a, b, tile.parts[0]);
-  put(nearest(even - as<Floats>(a)), nearest(odd - as<Floats>(b)), tile.parts[1]);
+template <TileNumbers kNumbers>
+void setLines(const Floats& even, const Floats& odd, MatrixTile& tile, int64_t line) {
+  void *first = tile.parts[0][static_cast<size_t>(line)].data(), *second = tile.parts[1][static_cast<size_t>(line)].data();
+  if constexpr (kNumbers == TileNumbers::Whole) {
+    std::memcpy(first, &even, sizeof even), std::memcpy(second, &odd, sizeof odd);
+  } else {
+    const Words a = nearest(even), b = nearest(odd), pairs = (a >> 16) | b,
+                rest = (nearest(even - as<Floats>(a)) >> 16) | nearest(odd - as<Floats>(b));
+    std::memcpy(first, &pairs, sizeof pairs), std::memcpy(second, &rest, sizeof rest);
+  }
 }
 
 /// 16 x 16 numbers, rows to columns.
-void turn(std::array<SplitTile::Line, 16>& tile) {
+void turn(std::array<MatrixTile::Line, 16>& tile) {
   Words a[16], b[16];
   for (int r = 0; r < 16; ++r) std::memcpy(&a[r], tile[static_cast<size_t>(r)].data(), sizeof a[r]);
   for (int r = 0; r < 16; r += 2) {  // pairs of rows
@@ -65,9 +67,8 @@ void turn(std::array<SplitTile::Line, 16>& tile) {
   for (int r = 0; r < 16; ++r) std::memcpy(tile[static_cast<size_t>(r)].data(), &a[r], sizeof a[r]);
 }
 
-}  // namespace
-
-void splitColumns(const float* rows, int64_t stride, int64_t count, int64_t columns, int64_t depth, SplitTile* tiles) {
+template <TileNumbers kNumbers>
+void packColumnsOf(const float* rows, int64_t stride, int64_t count, int64_t columns, int64_t depth, MatrixTile* tiles) {
   const auto load = [&](int64_t row, int64_t first) {
     Floats x{};
     if (row < count && first < columns)
@@ -81,31 +82,44 @@ void splitColumns(const float* rows, int64_t stride, int64_t count, int64_t colu
     for (; c < wholeColumns && pair < wholePairs; ++c) {
       Floats a, b;
       std::memcpy(&a, even + c * kSide, sizeof a), std::memcpy(&b, even + stride + c * kSide, sizeof b);
-      setLines(a, b, tiles[c * depth + pair / kSide], pair % kSide);
+      setLines<kNumbers>(a, b, tiles[c * depth + pair / kSide], pair % kSide);
     }
     for (; c < across; ++c)
-      setLines(load(2 * pair, c * kSide), load(2 * pair + 1, c * kSide), tiles[c * depth + pair / kSide], pair % kSide);
+      setLines<kNumbers>(load(2 * pair, c * kSide), load(2 * pair + 1, c * kSide), tiles[c * depth + pair / kSide], pair % kSide);
   }
 }
 
-void splitLines(const float* rows, int64_t stride, int64_t count, int64_t across, int64_t line, SplitTile* tiles) {
+template <TileNumbers kNumbers>
+void packLinesOf(const float* rows, int64_t stride, int64_t count, int64_t across, int64_t line, MatrixTile* tiles) {
   for (int64_t r = 0; r < count; r += 2) {
     for (int64_t c = 0; c < across; ++c) {
       Floats even, odd;
       std::memcpy(&even, rows + r * stride + c * kSide, sizeof even);
       std::memcpy(&odd, rows + (r + 1) * stride + c * kSide, sizeof odd);
-      setLines(even, odd, *tiles++, line);
+      setLines<kNumbers>(even, odd, *tiles++, line);
     }
   }
 }
 
-void clearLines(int64_t count, int64_t line, SplitTile* tiles) {
+}  // namespace
+
+void packColumns(TileNumbers numbers, const float* rows, int64_t stride, int64_t count, int64_t columns, int64_t depth, MatrixTile* tiles) {
+  (numbers == TileNumbers::Whole ? packColumnsOf<TileNumbers::Whole> : packColumnsOf<TileNumbers::Parts>)(rows, stride, count, columns,
+                                                                                                          depth, tiles);
+}
+
+void packLines(TileNumbers numbers, const float* rows, int64_t stride, int64_t count, int64_t across, int64_t line, MatrixTile* tiles) {
+  (numbers == TileNumbers::Whole ? packLinesOf<TileNumbers::Whole> : packLinesOf<TileNumbers::Parts>)(rows, stride, count, across, line,
+                                                                                                      tiles);
+}
+
+void clearLines(int64_t count, int64_t line, MatrixTile* tiles) {
   for (int64_t t = 0; t < count; ++t) {
     for (auto& part : tiles[t].parts) part[static_cast<size_t>(line)].fill(0);
   }
 }
 
-void turnTiles(int64_t count, SplitTile* tiles) {
+void turnTiles(int64_t count, MatrixTile* tiles) {
   for (int64_t t = 0; t < count; ++t) {
     for (auto& part : tiles[t].parts) turn(part);
   }
@@ -120,7 +134,7 @@ void setBytes(const int32_t* values, int64_t line, ByteTile& tile) {
     std::memcpy(&x, values + 16 * i, sizeof x);
     fours[i] = as<Bytes>((x + kCarry) ^ kCarry);
   }
-  const auto take = [&](Bytes low, Bytes high, SplitTile::Line& to) {  // every fourth byte of all
+  const auto take = [&](Bytes low, Bytes high, MatrixTile::Line& to) {  // every fourth byte of all
     const Bytes all = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22,
                                               23, 24, 25, 26, 27, 28, 29, 30, 31, 64, 65, 66, 67, 68, 69, 70, 71, 72, 73, 74, 75, 76, 77,
                                               78, 79, 80, 81, 82, 83, 84, 85, 86, 87, 88, 89, 90, 91, 92, 93, 94, 95);
@@ -182,7 +196,7 @@ MatrixUnit::~MatrixUnit() {
 namespace {
 
 /// Tiles 0 to 3 hold the sums, 4 and 5 left parts, 6 and 7 right parts.
-void multiplyOnUnit(const SplitTile* left, int64_t leftNext, const SplitTile* right, int64_t rightNext, int64_t depth, float* sums,
+void multiplyOnUnit(const MatrixTile* left, int64_t leftNext, const MatrixTile* right, int64_t rightNext, int64_t depth, float* sums,
                     int64_t stride, bool isAdded) {
   const int64_t bytes = stride * static_cast<int64_t>(sizeof(float));
   finishWrites();
@@ -305,8 +319,39 @@ MatrixUnit::~MatrixUnit() = default;
 
 namespace {
 
+constexpr int64_t kRows = 8;  // whose sums stay in registers
+
+/// Rows [row, row + 8) of a row of left tiles by two columns of right ones, in float32.
+void multiplyRows(const MatrixTile* left, int64_t row, const MatrixTile* right, int64_t rightNext, int64_t depth, float* sums,
+                  int64_t stride, bool isAdded) {
+  Floats low[kRows] = {}, high[kRows] = {};
+  for (int64_t i = 0; i < depth; ++i) {
+    for (size_t p = 0; p < 2; ++p) {
+      const MatrixTile::Line* rows = left[i].parts[p].data() + row;
+      for (size_t k = 0; k < 16; ++k) {
+        Floats a, b;
+        std::memcpy(&a, right[i].parts[p][k].data(), sizeof a);
+        std::memcpy(&b, right[rightNext + i].parts[p][k].data(), sizeof b);
+        for (int64_t r = 0; r < kRows; ++r) {
+          const float x = as<float>(rows[r][k]);
+          low[r] += x * a, high[r] += x * b;
+        }
+      }
+    }
+  }
+  for (int64_t r = 0; r < kRows; ++r) {  // added last: a sum of short sums rounds less
+    float* to = sums + r * stride;
+    if (isAdded) {
+      Floats a, b;
+      std::memcpy(&a, to, sizeof a), std::memcpy(&b, to + kSide, sizeof b);
+      low[r] += a, high[r] += b;
+    }
+    std::memcpy(to, &low[r], sizeof low[r]), std::memcpy(to + kSide, &high[r], sizeof high[r]);
+  }
+}
+
 /// One 16 x 16 tile of sums, without the unit.
-void multiplyPlainly(const SplitTile& left, const SplitTile& right, float* sums, int64_t stride) {
+void multiplyPlainly(const MatrixTile& left, const MatrixTile& right, float* sums, int64_t stride) {
   for (const auto& rightPart : right.parts) {
     for (size_t pair = 0; pair < 16; ++pair) {
       Words columns;
@@ -328,8 +373,15 @@ void multiplyPlainly(const SplitTile& left, const SplitTile& right, float* sums,
 
 }  // namespace
 
-void MatrixUnit::multiply(const SplitTile* left, int64_t leftNext, const SplitTile* right, int64_t rightNext, int64_t depth, float* sums,
-                          int64_t stride, bool isAdded) const {
+void MatrixUnit::multiply(TileNumbers numbers, const MatrixTile* left, int64_t leftNext, const MatrixTile* right, int64_t rightNext,
+                          int64_t depth, float* sums, int64_t stride, bool isAdded) const {
+  if (numbers == TileNumbers::Whole) {
+    for (int64_t r = 0; r < 2; ++r) {
+      for (int64_t row = 0; row < kSide; row += kRows)
+        multiplyRows(left + r * leftNext, row, right, rightNext, depth, sums + (r * kSide + row) * stride, stride, isAdded);
+    }
+    return;
+  }
 #ifdef HEADSCOPE_AMX
   if (isThere()) {
     multiplyOnUnit(left, leftNext, right, rightNext, depth, sums, stride, isAdded);

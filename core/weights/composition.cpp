@@ -148,7 +148,7 @@ TilePlan planTiles(const CompositionHeads& heads, ReaderRange range, const Compo
     rows += sets * static_cast<double>(heads.writerRows(l)) + static_cast<double>(heads.readerRows(l));
   const double slots = static_cast<double>((range.end - 1) * H) * sets + static_cast<double>(range.count() * H * kKinds),
                budget = static_cast<double>(options.memoryBytes);
-  const auto tileBytes = [&](int64_t side) { return pairTileBytes(pairRoute(d), slots, side); };
+  const auto tileBytes = [&](int64_t side) { return pairTileBytes(slots, side); };
   TilePlan plan;
   plan.side = 96;
   while (plan.side > 32 && tileBytes(plan.side) > 0.25 * budget) plan.side -= 32;
@@ -177,7 +177,6 @@ class TileSums {
         sums_(range, heads.heads(), sets_),
         share_(share),
         backend_(options.backend && options.backend->supports(Op::PairSums) ? options.backend.get() : nullptr),
-        isOnUnit_(backend_ == nullptr && pairRoute(heads.width()) == PairRoute::MatrixUnit),
         job_(job),
         pairs_(pairPlan()) {
     for (int64_t draw = 0; draw + 1 < sets_; ++draw) {
@@ -193,7 +192,7 @@ class TileSums {
     const int64_t d = heads_.width();
     const auto load = [&](int64_t first, int64_t width) {
       const int64_t columns = std::min(width, d - first);
-      return loadStrip(heads_, range_, first, columns, isOnUnit_ ? plan_.side : columns, orders_, job_);
+      return loadStrip(heads_, range_, first, columns, backend_ == nullptr ? plan_.side : columns, orders_, job_);
     };
     for (int64_t first = 0; first < d; first += plan_.wide) {
       const StripSet a = load(first, plan_.wide);
@@ -219,12 +218,11 @@ class TileSums {
   }
 
  private:
-  /// Later layers in groups, so that the products are wide enough. A BLAS product packs all its writers anew, and a group of g layers
-  /// multiplies about g/2 layers of writers for nothing: the sum of both is least near 4 sqrt(layers / heads).
+  /// Later layers in groups. A device's product packs all its writers anew, and a group of g layers multiplies about g/2 layers of writers
+  /// for nothing: the sum of both is least near 4 sqrt(layers / heads). Here blocks of pairs are multiplied that a group wants.
   int64_t group() const {
     const double layers = static_cast<double>(range_.count()), heads = static_cast<double>(heads_.heads());
-    const int64_t wide = std::max<int64_t>(1, 96 / (kKinds * heads_.heads()));
-    return isOnUnit_ ? wide : std::max<int64_t>(wide, std::llround(4 * std::sqrt(layers / heads)));
+    return backend_ == nullptr ? 1 : std::max<int64_t>({1, 96 / (kKinds * heads_.heads()), std::llround(4 * std::sqrt(layers / heads))});
   }
 
   /// A group sees every layer before its last.
@@ -258,7 +256,7 @@ class TileSums {
     if (backend_ != nullptr) {
       backend_->addPairSums(a, b, pairs_, sums_.all(), job_);
     } else {
-      addPairSums(a, b, pairs_, sums_.all(), job_, isOnUnit_ ? PairRoute::MatrixUnit : PairRoute::Blas, &scratch_);
+      addPairSums(a, b, pairs_, sums_.all(), job_, pairNumbers(heads_.width()), &scratch_);
     }
   }
 
@@ -269,7 +267,6 @@ class TileSums {
   PairSums sums_;
   std::pair<double, double> share_;
   Backend* backend_;  // where the sums are taken; null: here
-  bool isOnUnit_;     // here, on the processor's matrix unit
   Job& job_;
   std::vector<Order> orders_;
   PairPlan pairs_;

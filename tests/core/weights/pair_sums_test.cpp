@@ -63,12 +63,12 @@ PairPlan planOf(int64_t side) {  // no group begins or ends where blocks do
   return plan;
 }
 
-std::vector<double> sumsOf(const Heads& heads, const Case& c, PairRoute route) {
+std::vector<double> sumsOf(const Heads& heads, const Case& c, TileNumbers numbers) {
   std::vector<double> sums(heads.writers.size() * heads.readers.size(), 0.5);
   PairScratch scratch;
   const PairStrip a = heads.strip(0, c.split), b = heads.strip(c.split, c.width - c.split);
   const PairPlan plan = planOf(c.side);
-  const auto add = [&](const PairStrip& x, const PairStrip& y) { addPairSums(x, y, plan, sums, Job(), route, &scratch); };
+  const auto add = [&](const PairStrip& x, const PairStrip& y) { addPairSums(x, y, plan, sums, Job(), numbers, &scratch); };
   if (a.width > 0) add(a, a);
   if (b.width > 0) add(b, b);
   if (a.width > 0 && b.width > 0) add(a, b);
@@ -77,7 +77,7 @@ std::vector<double> sumsOf(const Heads& heads, const Case& c, PairRoute route) {
 
 }  // namespace
 
-TEST(PairSums, bothRoutesAgainstLoopsInDouble) {
+TEST(PairSums, bothKindsOfNumbersAgainstLoopsInDouble) {
   for (const Case& c : {Case{250, 96, 250}, Case{250, 96, 100}, Case{67, 32, 33}, Case{1, 96, 1}}) {
     const Heads heads(c.width);
     std::vector<double> expected(heads.writers.size() * heads.readers.size(), 0.5), size(expected.size(), 1.0);
@@ -91,11 +91,11 @@ TEST(PairSums, bothRoutesAgainstLoopsInDouble) {
         }
       }
     }
-    for (const PairRoute route : {PairRoute::Blas, PairRoute::MatrixUnit}) {
-      const std::vector<double> sums = sumsOf(heads, c, route);
+    for (const TileNumbers numbers : {TileNumbers::Whole, TileNumbers::Parts}) {
+      const std::vector<double> sums = sumsOf(heads, c, numbers);
       double worst = 0;
       for (size_t i = 0; i < sums.size(); ++i) worst = std::max(worst, std::abs(sums[i] - expected[i]) / size[i]);
-      EXPECT_LE(worst, route == PairRoute::MatrixUnit ? 3e-5 : 4e-6) << c.width;
+      EXPECT_LE(worst, numbers == TileNumbers::Parts ? 3e-5 : 4e-6) << c.width;
     }
   }
 }
@@ -103,8 +103,8 @@ TEST(PairSums, bothRoutesAgainstLoopsInDouble) {
 TEST(PairSums, aHeadThatIsNotFiniteSpoilsItsOwnPairsOnly) {
   Heads heads(64);
   heads.readers[50](0, 3) = std::numeric_limits<float>::infinity();
-  for (const PairRoute route : {PairRoute::Blas, PairRoute::MatrixUnit}) {
-    const std::vector<double> sums = sumsOf(heads, {64, 32, 64}, route);
+  for (const TileNumbers numbers : {TileNumbers::Whole, TileNumbers::Parts}) {
+    const std::vector<double> sums = sumsOf(heads, {64, 32, 64}, numbers);
     for (size_t i = 0; i < sums.size(); ++i) {
       const size_t writer = i / heads.readers.size();
       const bool isSpoiled = i % heads.readers.size() == 50 && writer >= 1 && writer < 21;
@@ -119,6 +119,6 @@ TEST(PairSums, stopsWhenCancelled) {
   std::vector<double> sums(heads.writers.size() * heads.readers.size());
   Job job;
   job.cancel();
-  for (const PairRoute route : {PairRoute::Blas, PairRoute::MatrixUnit})
-    EXPECT_THROW(addPairSums(strip, strip, planOf(32), sums, job, route), Cancelled);
+  for (const TileNumbers numbers : {TileNumbers::Whole, TileNumbers::Parts})
+    EXPECT_THROW(addPairSums(strip, strip, planOf(32), sums, job, numbers), Cancelled);
 }
