@@ -115,6 +115,12 @@ void SpectraCharts::addLines(Figure& figure, LineChart& chart, bool isEnergy) co
     }
   }
   const bool hasRoom = static_cast<double>(data.lines.size()) * t.smallSize * 1.25 <= chart.plot().height;
+  const double belowMarks = own != nullptr ? chart.plot().y + t.smallSize * 3.7 : chart.plot().y;    // their names take two rows
+  const auto nameAtEnd = [&](const Point& last, double row, const std::string& name, Color color) {  // a spectrum that ends early
+    const Point end = chart.at(last.x, last.y);
+    figure.add(textAt({end.x + t.gap * 0.75, std::max(end.y, belowMarks) + row * t.smallSize * 1.25}, name, t.small(), color, AnchorX::Left,
+                      AnchorY::Middle));
+  };
   std::vector<LineLabel> labels;
   const Points* ownPoints = nullptr;
   const Points* nearPoints = nullptr;
@@ -128,10 +134,8 @@ void SpectraCharts::addLines(Figure& figure, LineChart& chart, bool isEnergy) co
       chart.addLine(points[i], isMarked ? t.ink : t.inkSecond.withAlpha(0.45), isMarked ? 1.5 : 0.75,
                     {Pick::Kind::Head, line.head.layer, line.head.head, -3, {}});
     const bool isNamed = !points[i].empty() && (hasRoom || isOwn(line) || isMarked);
-    if (isNamed && points[i].back().x < 0.95 * longest() && !isEnergy) {  // a spectrum that ends early is named where it ends
-      const Point end = chart.at(points[i].back().x, points[i].back().y);
-      figure.add(textAt({end.x + t.gap * 0.75, end.y}, lineName(data, line.head), t.small(), isOwn(line) ? t.accent : t.inkSecond,
-                        AnchorX::Left, AnchorY::Middle));
+    if (isNamed && points[i].back().x < 0.95 * longest() && !isEnergy) {
+      nameAtEnd(points[i].back(), 0, lineName(data, line.head), isOwn(line) ? t.accent : t.inkSecond);
     } else if (isNamed) {
       labels.push_back({points[i].back().y, lineName(data, line.head), isOwn(line) ? t.accent : isMarked ? t.ink : t.inkSecond});
     }
@@ -143,10 +147,8 @@ void SpectraCharts::addLines(Figure& figure, LineChart& chart, bool isEnergy) co
     chart.addLine(basePoints, t.categories[4], 1.5);
     if (basePoints.empty()) continue;
     const std::string name = lineName(data, base.head) + " base";
-    if (basePoints.back().x < 0.95 * longest() && !isEnergy) {  // below the name of the line with the adapter
-      const Point end = chart.at(basePoints.back().x, basePoints.back().y);
-      figure.add(
-          textAt({end.x + t.gap * 0.75, end.y + t.smallSize * 1.25}, name, t.small(), t.categories[4], AnchorX::Left, AnchorY::Middle));
+    if (basePoints.back().x < 0.95 * longest() && !isEnergy) {
+      nameAtEnd(basePoints.back(), 1, name, t.categories[4]);  // below the name of the line with the adapter
     } else {
       labels.push_back({basePoints.back().y, name, t.categories[4]});
     }

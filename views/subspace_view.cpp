@@ -291,7 +291,8 @@ class SubspaceView : public View {
     const double side = std::min(area.right() - left, area.height), cell = side / static_cast<double>(n);
     const ValueScale scale{core::ColorScale::Linear, 0, 1};
     const ColorRamp ramp = attentionRamp(t);
-    for (int64_t h = 0; h < n; h += labelStep(cell, t.smallSize * 1.5)) {
+    const double widest = left - area.x - t.gap / 2;
+    for (int64_t h = 0; h < n; h += labelStep(cell, std::max(t.smallSize * 1.5, widest + t.smallSize * 0.6))) {
       const double at = (static_cast<double>(h) + 0.5) * cell;
       figure.add(textAt({left - t.gap / 2, area.y + at}, std::to_string(h), t.small(), t.inkSecond, AnchorX::Right, AnchorY::Middle));
       figure.add(textAt({left + at, area.y + side + 3}, std::to_string(h), t.small(), t.inkSecond, AnchorX::Center, AnchorY::Top));

@@ -189,11 +189,16 @@ TEST(WeightViews, spectraMarkTheSelectedHeadsRanks) {
   input.model = planted.model;
   input.selection.layer = 1, input.selection.head = 0;
   const Figure figure = drawn("spectra", input);
-  bool hasMark = false;
+  // The spectrum of rank 2 ends beside the marks at its rank: its name is below theirs.
+  double lowestMark = 0, name = 0;
   for (const Item& item : figure.content) {
-    if (const auto* text = std::get_if<TextItem>(&item.shape)) hasMark = hasMark || text->text == "99.9 %: rank 2";
+    const auto* text = std::get_if<TextItem>(&item.shape);
+    if (text == nullptr || text->at.y > figure.size.height / 2) continue;
+    if (text->text == "99.9 %: rank 2") lowestMark = text->at.y + text->font.size_pt / 2;
+    if (text->text == "1.0") name = text->at.y - text->font.size_pt / 2;
   }
-  EXPECT_TRUE(hasMark);
+  EXPECT_GT(lowestMark, 0);
+  EXPECT_GT(name, lowestMark);
   for (const char* form : {"values", "energy"}) {
     for (const char* across : {"heads", "layers"}) {
       for (const char* matrix : {"W_Q", "W_OV"}) {
