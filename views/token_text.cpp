@@ -54,7 +54,7 @@ void appendVisible(std::string& out, int32_t c, bool isFirst) {
   else if (c == '\t')
     out += "⇥";
   else if (c == '\r')
-    out += "␍";
+    out += "\\r";
   else if (c < 0x20 || c == 0x7F)
     out += format("\\x%02X", static_cast<unsigned>(c));
   else if (isInvisible(c) || isWideSpace(c))

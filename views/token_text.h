@@ -9,7 +9,7 @@
 
 namespace headscope::views {
 
-/// Bytes (may be invalid UTF-8) as one safe line: ' ' -> "·", '\n' -> "↵", '\t' -> "⇥", '\r' -> "␍", other control and format
+/// Bytes (may be invalid UTF-8) as one safe line: ' ' -> "·", '\n' -> "↵", '\t' -> "⇥", '\r' -> "\\r", other control and format
 /// characters -> "\x07" or "\u{200B}", invalid bytes -> "\xE2", a leading combining mark on a dotted circle. "" stays "".
 std::string visibleText(std::string_view bytes);
 

@@ -12,6 +12,7 @@
 #include <QTableView>
 #include <QUrl>
 #include <QVBoxLayout>
+#include <algorithm>
 
 #include "app/sinks/qt_fonts.h"
 #include "app/window/command_palette.h"
@@ -29,6 +30,7 @@ namespace headscope::app {
 namespace {
 constexpr int kRoomForBothDocks = 1000, kRoomForLeftDock = 680;  // points of window; with less the centre would be too narrow
 constexpr int kLowWindow = 520;                                  // points; under it the prompt takes one line
+constexpr int kFirstTick_ms = 60, kSlowestTick_ms = 1000;        // between two frames while a job runs
 constexpr QSize kSmallestWindow{360, 240};
 }  // namespace
 
@@ -68,11 +70,14 @@ MainWindow::MainWindow(const StartOptions& options)
   connect(state_.get(), &AppState::traceChanged, this, [this] {
     if (state_->trace()) notices_->dismissErrors();
   });
-  // While a pane's data is on its way the bar over it moves.
+  // While a pane's data is on its way the bar over it moves: ever more slowly, as a frame may cost the job a part of the processor.
   auto* ticking = new QTimer(this);
-  ticking->setInterval(60);
-  connect(ticking, &QTimer::timeout, this, repaint);
-  connect(&state_->jobs(), &JobRunner::changed, this, [this, ticking] { state_->jobs().isIdle() ? ticking->stop() : ticking->start(); });
+  connect(ticking, &QTimer::timeout, this, [this, ticking] {
+    repaintCanvas();
+    ticking->setInterval(std::min(kSlowestTick_ms, ticking->interval() * 11 / 10));
+  });
+  connect(&state_->jobs(), &JobRunner::changed, this,
+          [this, ticking] { state_->jobs().isIdle() ? ticking->stop() : ticking->start(kFirstTick_ms); });
   connect(&systemTheme_, &SystemTheme::changed, this, [this] {
     if (themeChoice_ == ThemeChoice::System) chooseTheme(ThemeChoice::System);
     applyMotion();

@@ -13,9 +13,10 @@
 
 namespace headscope::app {
 namespace {
-constexpr int kTick_ms = 100;
-constexpr double kQuietFor = 0.15;  // seconds a job may take before it is mentioned
-constexpr int kSteady_ms = 500;     // what is said stays as long
+constexpr int kTick_ms = 100, kProgressWidth = 96;
+constexpr int kProgressSteps = 2 * kProgressWidth;  // as many as are seen at 2x: each repaints the window
+constexpr double kQuietFor = 0.15;                  // seconds a job may take before it is mentioned
+constexpr int kSteady_ms = 500;                     // what is said stays as long
 }  // namespace
 
 StatusStrip::StatusStrip(AppState& state, QWidget* parent) : QWidget(parent), state_(state) {
@@ -28,9 +29,9 @@ StatusStrip::StatusStrip(AppState& state, QWidget* parent) : QWidget(parent), st
   selection_->setToolTip(tr("What is selected: layer.head, query and key, counted from 0"));
   memory_->setToolTip(tr("Time of the last forward pass, and memory that the program holds, mapped files included"));
   progress_ = new QProgressBar;
-  progress_->setRange(0, 1000);
+  progress_->setRange(0, kProgressSteps);
   progress_->setTextVisible(false);
-  progress_->setFixedWidth(96);
+  progress_->setFixedWidth(kProgressWidth);
   stop_ = new QToolButton;
   stop_->setObjectName("stop");
   stop_->setText(tr("stop"));
@@ -126,7 +127,7 @@ void StatusStrip::showJobs() {
     text = QString::fromStdString(shown->title());
     if (const std::string stage = shown->stage(); !stage.empty()) text += ": " + QString::fromStdString(stage);
     if (const double left = shown->remainingSeconds(); left >= 1) text += tr(", %1 s left").arg(std::ceil(left));
-    progress_->setValue(static_cast<int>(shown->fraction() * 1000));
+    progress_->setValue(static_cast<int>(shown->fraction() * kProgressSteps));
   }
   if (mayShow(text, !stopped.isEmpty())) {
     job_->setText(text);

@@ -43,7 +43,7 @@ class MatrixUnit {
   /// tests.
   static bool isThere();
 
-  /// Sets the calling thread's tiles up, and gives them back when it goes.
+  /// Sets the calling thread's tiles up, and gives them back when it goes: one at a time on a thread, with nothing run in parallel below.
   MatrixUnit();
   ~MatrixUnit();
   MatrixUnit(const MatrixUnit&) = delete;

@@ -114,8 +114,7 @@ class TilePairs {
         for (int64_t w = g.firstWriter / kBlock; w < blocksOf(g.firstWriter + g.writers); ++w) isWanted_[at(r, w)] = true;
       }
     }
-    while (pieceBlocks_ > 2 && blocksOf(readerBlocks() * writerBlocks() * kBlock) < 4 * threadCount() * pieceBlocks_ * pieceBlocks_)
-      pieceBlocks_ /= 2;
+    while (pieceBlocks_ > 2 && readerBlocks() * writerBlocks() < 4 * threadCount() * pieceBlocks_ * pieceBlocks_) pieceBlocks_ /= 2;
   }
 
   void run() {

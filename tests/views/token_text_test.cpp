@@ -10,7 +10,7 @@ TEST(TokenText, ShowsSpacesAndLineEnds) {
   EXPECT_EQ(visibleText(" the"), "·the");
   EXPECT_EQ(visibleText("   "), "···");
   EXPECT_EQ(visibleText("\n"), "↵");
-  EXPECT_EQ(visibleText("\t\r"), "⇥␍");
+  EXPECT_EQ(visibleText("\t\r"), "⇥\\r");
   EXPECT_EQ(visibleText(""), "");
   EXPECT_EQ(visibleText("100%##x"), "100%##x");
 }
