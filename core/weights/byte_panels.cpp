@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "core/tensor/turn_over.h"
+
 namespace headscope::core {
 
 BytePanels::BytePanels(int64_t rows)
@@ -60,10 +62,7 @@ void BytePanels::packTransposed(ConstMatrixView chunk) {
   alignas(64) float rows[kBlock * kColumns];
   for (int64_t b = 0; b < blocks(); ++b) {
     const int64_t count = std::min(kBlock, rows_ - b * kBlock);
-    for (int64_t c = 0; c < columns_; ++c) {
-      const float* from = chunk.row(c) + b * kBlock;
-      for (int64_t r = 0; r < count; ++r) rows[r * kColumns + c] = from[r];
-    }
+    turnOver(chunk.colsFrom(b * kBlock, count), rows, kColumns);
     packBlock(b, rows, kColumns);
   }
 }

@@ -39,7 +39,7 @@ class BytePanels {
   std::vector<double> scale_, sums_;    // [blocks * 16] what a row's whole numbers stand for; row sums
 };
 
-/// gram [k, k] += F F^T of the chunk, tiles on and above the diagonal only: mirrorUpper() when all chunks are in.
+/// gram [k, k] += F F^T of the chunk, tiles on and above the diagonal only: mirrorBelow() when all chunks are in.
 void addGram(const BytePanels& f, DoubleMatrix& gram);
 /// cross [r, k] += D F^T of chunks of the same columns.
 void addCross(const BytePanels& d, const BytePanels& f, DoubleMatrix& cross);

@@ -112,7 +112,7 @@ DoubleMatrix gram(ConstMatrixView factor) {
     panels.pack(factor.colsFrom(first, std::min(RowPanels::kColumns, factor.cols - first)));
     addGram(panels, g);
   }
-  mirrorUpper(g);
+  mirrorBelow(g);
   return g;
 }
 
@@ -146,7 +146,7 @@ DoubleMatrix gramTiled(ConstMatrixView factor, const Job* job) {
         for (int64_t r = 0; r < part.rows; ++r) std::copy_n(part.row(r), part.cols, g.row(i + r) + j);
       },
       job);
-  mirrorUpper(g);
+  mirrorBelow(g);
   return g;
 }
 

@@ -9,6 +9,7 @@
 #include "core/weights/byte_panels.h"
 #include "core/weights/head_weights.h"
 #include "core/weights/row_panels.h"
+#include "core/weights/small_product.h"
 
 namespace headscope::core {
 namespace {
@@ -53,7 +54,7 @@ void finishHead(const HeadMap& map, int64_t h, const std::vector<double>& sums, 
   const double d = static_cast<double>(map.depth());
   DoubleMatrix& g = out.gram[static_cast<size_t>(h)];
   DoubleMatrix* cross = out.cross.empty() ? nullptr : &out.cross[static_cast<size_t>(h)];
-  mirrorUpper(g);
+  mirrorBelow(g);
   if (map.isCentred) {  // (F - m 1^T)(F - m 1^T)^T = F F^T - d m m^T, m the row means
     for (int64_t i = 0; i < k; ++i) {
       const double sum = sums[static_cast<size_t>(i)];

@@ -13,16 +13,10 @@
 #include "core/base/parallel.h"
 #include "core/weights/head_grams.h"
 #include "core/weights/large_svd.h"
+#include "core/weights/small_norms.h"
 
 namespace headscope::core {
 namespace {
-
-bool isFinite(ConstMatrixView rows) {
-  for (int64_t r = 0; r < rows.rows; ++r) {
-    if (!std::all_of(rows.row(r), rows.row(r) + rows.cols, [](float v) { return std::isfinite(v); })) return false;
-  }
-  return true;
-}
 
 FactorSet perHead(const Matrix& stack, int64_t heads, int64_t stride, int64_t first, int64_t count, std::string module) {
   FactorSet set;
@@ -48,7 +42,7 @@ std::shared_ptr<const DoubleMatrix> exactTriangle(DoubleMatrix factor, const Job
 
 /// R with R^T R = F F^T, square [m, m] also where F has fewer columns than rows.
 std::shared_ptr<const DoubleMatrix> triangleOf(ConstMatrixView factor, bool isExact, const Job& job) {
-  if (!isFinite(factor)) {  // so is everything seen through it
+  if (!isAllFinite(factor)) {  // so is everything seen through it
     auto broken = std::make_shared<DoubleMatrix>(factor.rows, factor.rows);
     std::fill(broken->values.begin(), broken->values.end(), std::numeric_limits<double>::quiet_NaN());
     return broken;
@@ -269,11 +263,11 @@ void LayerFactors::foldLatentInDouble(const AttentionWeights& a, const Job& job)
   }
   if (gain_.empty()) return;  // down-projections are as stored
   const auto isUsed = [&](const char* name) { return sets_.count(name) > 0 && sets_[name].through; };
-  if (isUsed("Q") && isFinite(w.latent->queryDown)) {
+  if (isUsed("Q") && isAllFinite(w.latent->queryDown)) {
     const auto triangle = exactTriangle(GainedRows{a.queryDown, gain_, {}}.all(), job);
     for (const char* name : {"Q", "Q_nope", "Q_rope"}) sets_[name].through = triangle;
   }
-  if (isUsed("V") && isFinite(w.latent->latentDown) && isFinite(w.latent->ropeKey)) {
+  if (isUsed("V") && isAllFinite(w.latent->latentDown) && isAllFinite(w.latent->ropeKey)) {
     const DoubleMatrix latent = GainedRows{a.latentDown, gain_, {}}.all();
     DoubleMatrix down(latent.rows + w.rope, latent.cols);
     std::copy(latent.values.begin(), latent.values.end(), down.values.begin());
@@ -310,7 +304,7 @@ void LayerFactors::addLatent(const AttentionWeights& a, const std::vector<Matrix
     sets_["Q_rope"].firstRow = w.nope;
     if (l.queryDown.size() > 0) {
       const auto triangle =
-          makesTrianglesLater_ && isFinite(l.queryDown) ? std::make_shared<const DoubleMatrix>() : triangleOf(l.queryDown, isExact, job);
+          makesTrianglesLater_ && isAllFinite(l.queryDown) ? std::make_shared<const DoubleMatrix>() : triangleOf(l.queryDown, isExact, job);
       for (const char* name : {"Q", "Q_nope", "Q_rope"}) sets_[name].through = triangle, sets_[name].throughModule = a.queryDown.module;
     }
   }
@@ -321,7 +315,7 @@ void LayerFactors::addLatent(const AttentionWeights& a, const std::vector<Matrix
     Matrix& down = owned_.back();
     std::copy_n(l.latentDown.data(), l.latentDown.size(), down.row(0));
     if (rope > 0) std::copy_n(l.ropeKey.data(), l.ropeKey.size(), down.row(c));
-    const bool isLater = makesTrianglesLater_ && isFinite(down);
+    const bool isLater = makesTrianglesLater_ && isAllFinite(down);
     const auto joint = isLater ? std::make_shared<const DoubleMatrix>() : triangleOf(down, isExact, job);
     const auto latent = isLater ? joint : leadingBlock(*joint, c);
     down = Matrix();
@@ -453,7 +447,7 @@ Spectrum LayerFactors::exactSpectrum(const MatrixPlan& plan, int64_t head, const
 }
 
 std::string LayerFactors::note(const FactorSet& set, int64_t head) {
-  if (set.through && isFinite(set.rows[static_cast<size_t>(head)])) return set.throughModule + ": NaN or infinite values";
+  if (set.through && isAllFinite(set.rows[static_cast<size_t>(head)])) return set.throughModule + ": NaN or infinite values";
   return set.module + ": NaN or infinite values" + (set.heads() > 1 ? " in head " + std::to_string(head) : "");
 }
 
@@ -465,7 +459,7 @@ std::vector<std::string> LayerFactors::notes() const {
         !std::all_of(set.through->values.begin(), set.through->values.end(), [](double v) { return std::isfinite(v); });
     for (int64_t h = 0; h < set.heads(); ++h) {
       const size_t s = static_cast<size_t>(h);
-      if (set.cores.empty() ? !hasBrokenShare && isFinite(set.rows[s]) : set.cores[s].isFinite) continue;
+      if (set.cores.empty() ? !hasBrokenShare && isAllFinite(set.rows[s]) : set.cores[s].isFinite) continue;
       found.insert(note(set, h));
     }
   }

@@ -18,6 +18,7 @@
 #include "core/weights/lora_decompositions.h"
 #include "core/weights/lora_sides.h"
 #include "core/weights/lora_stacks.h"
+#include "core/weights/small_norms.h"
 
 namespace headscope::core {
 namespace {
@@ -193,15 +194,11 @@ std::vector<double> writeCosines(const HeadSide& v, const HeadSide& o, LoraDecom
   return cosines;
 }
 
-bool isFinite(const Matrix& w) {
-  return std::all_of(w.data(), w.data() + w.size(), [](float v) { return std::isfinite(v); });
-}
-
 /// Nothing where a number is not finite.
 std::optional<IntruderCount> wholeIntruders(const Linear& before, const Linear& after, int64_t denseWidth, Backend* backend,
                                             const Job& job) {
   const Matrix w0 = decodeLinear(before, 0, -1, &job), w1 = decodeLinear(after, 0, -1, &job);
-  if (!isFinite(w0) || !isFinite(w1)) return std::nullopt;
+  if (!isAllFinite(w0) || !isAllFinite(w1)) return std::nullopt;
   return std::max(w0.rows(), w0.cols()) <= denseWidth ? denseIntruders(w0, w1) : krylovIntruders(w0, w1, job, backend);
 }
 
@@ -241,9 +238,9 @@ std::vector<WholeMap> attentionMaps(const AttentionWeights& a0, const AttentionW
 std::vector<std::string> brokenTensors(const std::vector<WholeMap>& maps, const Job& job) {
   std::vector<std::string> notes;
   for (const WholeMap& map : maps) {
-    if (!isFinite(decodeLinear(*map.before, 0, -1, &job))) {
+    if (!isAllFinite(decodeLinear(*map.before, 0, -1, &job))) {
       notes.push_back(map.name + ": NaN or infinite values");
-    } else if (map.isChanged() && !isFinite(decodeLinear(*map.after, 0, -1, &job))) {
+    } else if (map.isChanged() && !isAllFinite(decodeLinear(*map.after, 0, -1, &job))) {
       notes.push_back(map.name + ": NaN or infinite values in the adapter");
     }
   }

@@ -6,6 +6,7 @@
 #include "core/backend/backend.h"
 #include "core/base/job.h"
 #include "core/base/parallel.h"
+#include "core/tensor/turn_over.h"
 #include "core/weights/head_grams.h"
 #include "core/weights/small_product.h"
 
@@ -33,9 +34,7 @@ HeadMap mapOf(const AttentionWeights& a, const ModelSpec& spec, LoraSide::Kind k
 
 Matrix transposed(const Matrix& a) {
   Matrix t(a.cols(), a.rows());
-  for (int64_t r = 0; r < a.rows(); ++r) {
-    for (int64_t c = 0; c < a.cols(); ++c) t(c, r) = a(r, c);
-  }
+  turnOver(a, t.data(), t.cols());
   return t;
 }
 

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <new>
 
+#include "core/tensor/turn_over.h"
+
 namespace headscope::core {
 namespace {
 
@@ -14,24 +16,14 @@ typedef double Lane __attribute__((vector_size(64)));
 typedef float Eight __attribute__((vector_size(32)));
 
 /// 8 x 8 numbers turned: column c of `from` times gain[c] (null: as it is) becomes to[c * kSide .. + 8].
-void turnEight(const float* from, int64_t stride, const float* gain, double* to) {
-  Eight a[8], b[8];
+void packEight(const float* from, int64_t stride, const float* gain, double* to) {
+  Eight a[8];
   for (int r = 0; r < 8; ++r) std::memcpy(&a[r], from + r * stride, sizeof a[r]);
-  for (int r = 0; r < 8; r += 2) {  // pairs of rows
-    b[r] = __builtin_shufflevector(a[r], a[r + 1], 0, 8, 2, 10, 4, 12, 6, 14);
-    b[r + 1] = __builtin_shufflevector(a[r], a[r + 1], 1, 9, 3, 11, 5, 13, 7, 15);
-  }
-  for (int r = 0; r < 8; r += 4) {  // of fours
-    for (int s = 0; s < 2; ++s) {
-      a[r + s] = __builtin_shufflevector(b[r + s], b[r + s + 2], 0, 1, 8, 9, 4, 5, 12, 13);
-      a[r + s + 2] = __builtin_shufflevector(b[r + s], b[r + s + 2], 2, 3, 10, 11, 6, 7, 14, 15);
-    }
-  }
-  for (int c = 0; c < 4; ++c) {
-    Lane low = __builtin_convertvector(__builtin_shufflevector(a[c], a[c + 4], 0, 1, 2, 3, 8, 9, 10, 11), Lane),
-         high = __builtin_convertvector(__builtin_shufflevector(a[c], a[c + 4], 4, 5, 6, 7, 12, 13, 14, 15), Lane);
-    if (gain != nullptr) low *= static_cast<double>(gain[c]), high *= static_cast<double>(gain[c + 4]);
-    std::memcpy(to + c * kSide, &low, sizeof low), std::memcpy(to + (c + 4) * kSide, &high, sizeof high);
+  turnEight(a);
+  for (int c = 0; c < 8; ++c) {
+    Lane column = __builtin_convertvector(a[c], Lane);
+    if (gain != nullptr) column *= static_cast<double>(gain[c]);
+    std::memcpy(to + c * kSide, &column, sizeof column);
   }
 }
 
@@ -40,8 +32,8 @@ void packBlock(const float* from, int64_t stride, int64_t columns, const float* 
   int64_t c = 0;
   for (; c + 8 <= columns; c += 8) {
     const float* gains = gain != nullptr ? gain + c : nullptr;
-    turnEight(from + c, stride, gains, to + c * kSide);
-    turnEight(from + 8 * stride + c, stride, gains, to + c * kSide + 8);
+    packEight(from + c, stride, gains, to + c * kSide);
+    packEight(from + 8 * stride + c, stride, gains, to + c * kSide + 8);
   }
   for (; c < columns; ++c) {
     const double factor = gain != nullptr ? static_cast<double>(gain[c]) : 1.0;
@@ -163,12 +155,6 @@ void addCross(const RowPanels& d, const RowPanels& f, DoubleMatrix& cross) {
     for (int64_t col = 0; col < f.rows(); col += kSide) {
       addTile(f.block(col / kSide), d.block(row / kSide) + row % kSide, f.columns(), row, col, cross);
     }
-  }
-}
-
-void mirrorUpper(DoubleMatrix& a) {
-  for (int64_t i = 0; i < a.rows; ++i) {
-    for (int64_t j = 0; j < i; ++j) a(i, j) = a(j, i);
   }
 }
 

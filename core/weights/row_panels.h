@@ -38,11 +38,9 @@ class RowPanels {
   std::unique_ptr<double[], Free> values_;  // [blocks, kColumns, 16], rows beyond the last are zero
 };
 
-/// gram [k, k] += F F^T of the chunk, tiles on and above the diagonal only: mirrorUpper() when all chunks are in.
+/// gram [k, k] += F F^T of the chunk, tiles on and above the diagonal only: mirrorBelow() when all chunks are in.
 void addGram(const RowPanels& f, DoubleMatrix& gram);
 /// cross [r, k] += D F^T of chunks of the same columns.
 void addCross(const RowPanels& d, const RowPanels& f, DoubleMatrix& cross);
-/// Copies the upper triangle below the diagonal.
-void mirrorUpper(DoubleMatrix& a);
 
 }  // namespace headscope::core

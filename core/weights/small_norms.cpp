@@ -73,6 +73,13 @@ bool isAllFinite(const DoubleMatrix& a) {
   return rest == 0;
 }
 
+bool isAllFinite(ConstMatrixView a) {
+  for (int64_t r = 0; r < a.rows; ++r) {
+    if (!std::all_of(a.row(r), a.row(r) + a.cols, [](float v) { return std::isfinite(v); })) return false;
+  }
+  return true;
+}
+
 double largestEntry(const DoubleMatrix& a) {
   const int64_t count = static_cast<int64_t>(a.values.size());
   Lane parts = {}, sum = {};  // sum: of zeros, unless an entry is not finite

@@ -5,6 +5,7 @@
 namespace headscope::core {
 
 bool isAllFinite(const DoubleMatrix& a);
+bool isAllFinite(ConstMatrixView a);
 /// The largest |entry|; NaN where one is not finite.
 double largestEntry(const DoubleMatrix& a);
 /// Of a positive semi-definite matrix [n, n] with finite entries, by Lanczos steps from its heaviest row: from below, within a tenth (its

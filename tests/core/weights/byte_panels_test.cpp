@@ -10,7 +10,7 @@
 #include "core/base/job.h"
 #include "core/model/model.h"
 #include "core/weights/head_grams.h"
-#include "core/weights/row_panels.h"
+#include "core/weights/small_product.h"
 #include "core/weights/synthetic_checkpoint.h"
 #include "tests/support/temporary_folder.h"
 
@@ -62,7 +62,7 @@ TEST(BytePanels, shortNumbersOfEveryShapeAreExact) {
     for (const BytePanels* panels : {&one, &other}) {
       DoubleMatrix gram(rows, rows), cross(others, rows);
       addGram(*panels, gram);
-      mirrorUpper(gram);
+      mirrorBelow(gram);
       addCross(directions, *panels, cross);
       const DoubleMatrix expectedGram = naiveProduct(f, f), expectedCross = naiveProduct(d, f);
       EXPECT_LE(largestDifference(gram, expectedGram), 1e-15 * expectedGram(0, 0)) << rows << " x " << cols;
@@ -88,7 +88,7 @@ TEST(BytePanels, longNumbersAreOffByPartsOfTheLargestOfTheirRow) {
   panels.pack(f);
   DoubleMatrix gram(24, 24);
   addGram(panels, gram);
-  mirrorUpper(gram);
+  mirrorBelow(gram);
   const DoubleMatrix expected = naiveProduct(f, f);
   for (int64_t i = 0; i < 24; ++i) {
     for (int64_t j = 0; j < 24; ++j)
@@ -103,7 +103,7 @@ TEST(BytePanels, rowsThatAreNotFiniteSpoilTheirProductsOnly) {
   panels.pack(f);
   DoubleMatrix gram(20, 20);
   addGram(panels, gram);
-  mirrorUpper(gram);
+  mirrorBelow(gram);
   for (int64_t i = 0; i < 20; ++i) {
     for (int64_t j = 0; j < 20; ++j) EXPECT_EQ(std::isfinite(gram(i, j)), i != 2 && i != 17 && j != 2 && j != 17) << i << " " << j;
   }

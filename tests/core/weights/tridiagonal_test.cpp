@@ -6,6 +6,7 @@
 
 #include "core/weights/lapack.h"
 #include "core/weights/row_panels.h"
+#include "core/weights/small_product.h"
 #include "core/weights/tridiagonal_values.h"
 #include "tests/support/random_matrix.h"
 
@@ -79,7 +80,7 @@ TEST(RowPanels, packsEveryShapeAsItLies) {
     const DoubleMatrix d = DoubleMatrix::from(m), wanted = multiplyTransposed(d, d);
     EXPECT_EQ(one.values, wanted.values) << rows << " x " << cols;  // small integers: no rounding
     addGram(a, other);
-    mirrorUpper(other);
+    mirrorBelow(other);
     EXPECT_EQ(other.values, wanted.values) << rows << " x " << cols;
   }
 }
